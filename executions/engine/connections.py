@@ -1,0 +1,35 @@
+"""The engine's own connections: not Django's, and kept open as long as the process lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+# The hot statements are planned once, for tables of any size: an index, never a scan.
+_SETTINGS = (
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; "
+    "SET statement_timeout = '60s'"
+)
+
+
+def parameters() -> dict[str, Any]:
+    """How to reach the database of Django's default connection."""
+    values = dict(connections["default"].get_connection_params())
+    for name in ("cursor_factory", "context", "server_side_binding", "prepare_threshold"):
+        values.pop(name, None)
+    return values
+
+
+async def connect(name: str, *, durable: bool = True) -> psycopg.AsyncConnection[Any]:
+    """An autocommit connection for the hot path; `durable=False` only where a loss repeats a claim."""
+    conn = await psycopg.AsyncConnection.connect(
+        **{**parameters(), "application_name": f"flowmaestro {name}"},
+        autocommit=True,
+        prepare_threshold=0,
+    )
+    await conn.execute(_SETTINGS, prepare=False)
+    if not durable:
+        await conn.execute("SET synchronous_commit = off", prepare=False)
+    return conn

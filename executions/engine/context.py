@@ -1,0 +1,411 @@
+"""What a task may do: steps, waits, children, metadata, events, streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from executions.engine.live import LiveRun, RunGone, event_data
+from executions.engine.projections import Metadata, Stream
+from executions.engine.quiet import EngineFuture
+from executions.engine.results import ChildFailed, ChildResult, Token, TokenResult, TokenTimedOut
+from executions.engine.rows import StepRow, TokenRow
+from executions.engine.steps import (
+    StepContext,
+    StepFailed,
+    StepInterrupted,
+    StepOptions,
+    StepRun,
+    StepTimeout,
+    current_step,
+    in_body,
+)
+from executions.engine.waits import Wait
+from executions.errors import Conflict, Invalid
+from executions.requests import check_tags
+from executions.rules import durations
+from executions.rules.durations import Duration
+from executions.rules.ids import new_id
+from executions.rules.retry import Retry
+from executions.rules.statuses import StepStatus
+from executions.rules.values import Json, encode
+
+__all__ = [
+    "ChildFailed",
+    "ChildResult",
+    "Context",
+    "StepContext",
+    "StepFailed",
+    "StepInterrupted",
+    "StepTimeout",
+    "Token",
+    "TokenResult",
+    "TokenTimedOut",
+    "current_step",
+]
+
+_FORBIDDEN_IN_KEYS = frozenset(map(chr, range(32)))
+
+
+class DuplicateStep(Invalid):
+    """Two steps of one run have the same key."""
+
+    code = "duplicate_step"
+    non_retryable = True
+
+
+class BranchRequired(Conflict):
+    """Parallel asyncio tasks share one scope, so their numbers would depend on who came first."""
+
+    code = "branch_required"
+    non_retryable = True
+
+
+class Context:
+    """A task's handle on its run. Parallel asyncio tasks take a `branch` each."""
+
+    def __init__(self, live: LiveRun, *, scope: str = "", counters: dict[str, int] | None = None):
+        self._live = live
+        self._scope = scope
+        self._counters: dict[str, int] = {} if counters is None else counters
+        self._user: asyncio.Task[Any] | None = None
+
+    # ---- facts ----------------------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._live.id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of the run this is, from 1."""
+        return self._live.attempt
+
+    @property
+    def owner(self) -> int | None:
+        """The primary key of the user the run belongs to."""
+        return self._live.row["owner_id"]
+
+    @property
+    def tags(self) -> list[str]:
+        """The run's tags."""
+        return list(self._live.row["tags"])
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run's cancellation has been asked for."""
+        return self._live.cancel_requested
+
+    @property
+    def metadata(self) -> Metadata:
+        """The run's small public JSON, watched live."""
+        return Metadata(self._live)
+
+    def stream(self, name: str) -> Stream:
+        """An output stream of the run, such as a model's tokens."""
+        return Stream(self._live, name)
+
+    # ---- scopes and keys ------------------------------------------------------------------------
+
+    def branch(self, name: str) -> Context:
+        """A context for one parallel asyncio task; its keys lie under `name/`."""
+        if not name or "/" in name or not _FORBIDDEN_IN_KEYS.isdisjoint(name):
+            raise Invalid(
+                f"A branch needs a plain name without a slash, not {name!r}.", field="name"
+            )
+        scope = f"{self._scope}{name}/"
+        if scope in self._live.branches:
+            raise DuplicateStep(
+                f'Two branches of run {self.run_id} are called "{scope[:-1]}"; give each its own '
+                "name.",
+                field="name",
+            )
+        self._live.branches.add(scope)
+        return Context(self._live, scope=scope)
+
+    def _key(self, kind: str, name: str | None) -> str:
+        live = self._live
+        if live.dead:
+            raise RunGone(f"Run {live.id} has left this process; its context is dead.")
+        if in_body():
+            raise Conflict(
+                "A step's body cannot use the run's context: its result is stored as one. Call "
+                "steps from the task's own code."
+            )
+        self._check_user()
+        if name is None:
+            number = self._counters.get(kind, 0) + 1
+            self._counters[kind] = number
+            key = f"{self._scope}{kind}#{number}"
+        else:
+            if not isinstance(name, str) or not name or not _FORBIDDEN_IN_KEYS.isdisjoint(name):
+                raise Invalid(f"A step needs a name in plain text, not {name!r}.", field="name")
+            key = self._scope + name
+        if key in live.asked:
+            raise DuplicateStep(
+                f'Run {live.id} has two steps with the key "{key}". Name them apart, or leave the '
+                "name out to have them numbered.",
+                field="name",
+            )
+        live.asked.add(key)
+        return key
+
+    def _check_user(self) -> None:
+        task = asyncio.current_task()
+        if self._user is task:
+            return
+        if self._user is not None and not self._user.done() and not self._live.is_threaded:
+            raise BranchRequired(
+                "Two asyncio tasks use one context, so the order of their steps would be chance. "
+                "Give each its own: ctx.branch(name).",
+                field="ctx",
+            )
+        self._user = task
+
+    # ---- steps ----------------------------------------------------------------------------------
+
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        schedule_to_close: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
+        pure: bool = False,
+        at_most_once: bool = False,
+        transactional: bool = False,
+        kind: str = "step",
+        input: Json = None,
+    ) -> Any:
+        """The result of `function(*args)`, computed once per run and stored under `name`.
+
+        An `async def` runs on the event loop, a plain function on a thread. `timeout` limits one
+        attempt, `schedule_to_close` all of them. Raises StepFailed when the attempts are used up.
+        """
+        options = StepOptions(
+            retry=retry or self._live.host.default_retry,
+            timeout=_seconds(timeout, "timeout"),
+            schedule_to_close=_seconds(schedule_to_close, "schedule_to_close"),
+            heartbeat_timeout=_seconds(heartbeat_timeout, "heartbeat_timeout"),
+            pure=pure,
+            at_most_once=at_most_once,
+            transactional=transactional,
+            kind=kind,
+            input=input,
+        )
+        if pure and (at_most_once or transactional):
+            raise Invalid(
+                "A pure step has no effect to guard; leave out at_most_once and transactional.",
+                field="pure",
+            )
+        if transactional and asyncio.iscoroutinefunction(function):
+            raise Invalid(
+                "A transactional step is a plain function: its writes go through Django's "
+                "connection.",
+                field="transactional",
+            )
+        return await StepRun(self._live, self._key(kind, name), function, args, options).result()
+
+    # ---- waits ----------------------------------------------------------------------------------
+
+    async def sleep(
+        self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0,
+        name: str | None = None,
+    ) -> None:  # fmt: skip
+        """Waits at least this long; the process may stop meanwhile."""
+        length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        wait = durations.seconds(length, field="sleep")
+        await self._timer(wait, name)
+
+    async def sleep_until(self, moment: datetime, *, name: str | None = None) -> None:
+        """Waits until an aware moment; one in the past does not wait."""
+        if moment.tzinfo is None:
+            raise Invalid("sleep_until needs a moment with a time zone.", field="moment")
+        await self._timer(max(0.0, moment.timestamp() - self._live.host.clock.now()), name)
+
+    async def _timer(self, seconds: float, name: str | None) -> None:
+        live = self._live
+        key = self._key("sleep", name)
+        record = live.recorded.find(key, "sleep", run_id=live.id)
+        if record is not None and record.has_ended:
+            await live.replayed(record)
+            return
+        if record is None:
+            await live.frontier()
+            until = live.host.clock.now() + seconds
+            row = StepRow(key, "sleep", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt)
+            live.put(row, "step.waiting", event_data(row))
+        else:
+            until = record.wake_at or 0.0
+        await live.wait(Wait(key=key, kind="sleep", future=self._future(), until=until))
+
+    async def create_token(
+        self, name: str | None = None, *, timeout: Duration | None = None,
+        tags: Sequence[str] = (),
+    ) -> Token:  # fmt: skip
+        """A wait token of this run; a replay gives the same one. Without `timeout`: for ever."""
+        live = self._live
+        wait = _seconds(timeout, "timeout")
+        tag_text = encode(check_tags(tags), field="tags")
+        key = self._key("token", name)
+        record = live.recorded.find(key, "token", run_id=live.id)
+        if record is not None and record.has_ended:
+            await live.replayed(record)
+            return Token(id=record.output["id"], name=key)
+        await live.frontier()
+        token = Token(id=new_id("waitpoint"), name=key)
+        live.batch.extra().tokens.append(TokenRow(token.id, key, wait, tag_text))
+        row = StepRow(key, "token", StepStatus.COMPLETED, output=f'{{"id":"{token.id}"}}')
+        future = live.settle(row, None, None, durable=False, data=event_data(row))
+        if future is not None:
+            await future
+        return token
+
+    async def wait_for_token(self, token: Token | str) -> TokenResult:
+        """The token's single outcome. A timeout is a value: `ok` is False."""
+        live = self._live
+        token_id = token if isinstance(token, str) else token.id
+        local = token_id if isinstance(token, str) else token.name.removeprefix(self._scope)
+        key = self._key("wait", f"{local}:wait")
+        record = live.recorded.find(key, "wait", run_id=live.id)
+        if record is not None and record.has_ended:
+            await live.replayed(record)
+            return TokenResult(**record.output)
+        await live.frontier()
+        if record is None:
+            row = StepRow(
+                key, "wait", StepStatus.WAITING, run_attempt=live.attempt,
+                input=f'{{"token":{encode(token_id, field="token")}}}',
+            )  # fmt: skip
+            live.put(row, "step.waiting", event_data(row))
+        if isinstance(token, str):
+            await live.host.join_token(live, token)
+        wait = Wait(key=key, kind="token", future=self._future(), subject=token_id)
+        return TokenResult(**await live.wait(wait))
+
+    async def wait_for_signal(
+        self, name: str, *, timeout: Duration | None = None, key: str | None = None
+    ) -> TokenResult:
+        """The next signal of that name sent to this run, also one sent before the wait began."""
+        live = self._live
+        seconds = _seconds(timeout, "timeout")
+        key = self._key(f"signal:{name}", key)
+        record = live.recorded.find(key, "signal", run_id=live.id)
+        if record is not None and record.has_ended:
+            await live.replayed(record)
+            return TokenResult(**record.output)
+        await live.frontier()
+        until = None
+        if record is not None:
+            until = record.wake_at
+        else:
+            row = StepRow(
+                key, "signal", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt,
+                input=f'{{"signal":{encode(name, field="name")}}}',
+            )  # fmt: skip
+            live.put(row, "step.waiting", event_data(row))
+            until = None if seconds is None else live.host.clock.now() + seconds
+            live.host.reload_soon(live)
+        wait = Wait(key=key, kind="signal", future=self._future(), until=until, subject=name)
+        return TokenResult(**await live.wait(wait))
+
+    # ---- children -------------------------------------------------------------------------------
+
+    async def trigger(self, task: Any, payload: Json = None, **options: Any) -> str:
+        """Starts a run that nobody waits for; its id. A replay starts no second one."""
+        live = self._live
+        key = self._key("trigger", options.pop("name", None))
+        record = live.recorded.find(key, "trigger", run_id=live.id)
+        if record is not None and record.has_ended:
+            await live.replayed(record)
+            return record.output
+        await live.frontier()
+        options.setdefault("parent_close", "ABANDON")
+        run_id = self._add_child(task, payload, options, step=None)
+        row = StepRow(key, "trigger", StepStatus.COMPLETED, output=f'"{run_id}"')
+        future = live.settle(row, None, None, durable=False, data=event_data(row))
+        if future is not None:
+            await future
+        return run_id
+
+    async def trigger_and_wait(
+        self, task: Any, payload: Json = None, **options: Any
+    ) -> ChildResult:
+        """Starts a child run and waits for its end; its outcome, failed or not, is a value."""
+        name = options.pop("name", None)
+        return (await self._children(name, [(task, payload, options)]))[0]
+
+    async def batch_trigger_and_wait(
+        self, task: Any, items: Sequence[Any], *, name: str | None = None, **options: Any
+    ) -> list[ChildResult]:
+        """Starts a child run per item, each a payload, and waits for all; results in item order."""
+        return await self._children(name, [(task, item, dict(options)) for item in items])
+
+    async def _children(
+        self, name: str | None, children: Sequence[tuple[Any, Json, dict[str, Any]]]
+    ) -> list[ChildResult]:
+        live = self._live
+        limit = settings.FLOWMAESTRO.BATCH_LIMIT
+        if len(children) > limit:
+            raise Invalid(f"A batch has at most {limit} items, not {len(children)}.", field="items")
+        key = self._key("children", name)
+        record = live.recorded.find(key, "children", run_id=live.id)
+        if record is not None and record.has_ended:
+            await live.replayed(record)
+            return [ChildResult(**result) for result in record.output]
+        await live.frontier()
+        if not children:
+            return []
+        if record is None:
+            # A refused payload must leave no sibling behind, so all are checked before any row.
+            documents = [
+                live.host.child_document(live, task, payload, options, key)
+                for task, payload, options in children
+            ]
+            ids = [run_id for run_id, _ in documents]
+            live.batch.extra().runs.extend(document for _, document in documents)
+            live.has_children = True
+            row = StepRow(
+                key, "children", StepStatus.WAITING, pending=len(ids), run_attempt=live.attempt,
+                input=encode({"runs": ids}, field=key),
+            )  # fmt: skip
+            live.put(row, "step.waiting", event_data(row))
+        else:
+            ids = record.input["runs"]
+        wait = Wait(key=key, kind="children", future=self._future(), children=ids)
+        return [ChildResult(**result) for result in await live.wait(wait)]
+
+    def _add_child(
+        self, task: Any, payload: Json, options: dict[str, Any], *, step: str | None
+    ) -> str:
+        live = self._live
+        run_id, document = live.host.child_document(live, task, payload, options, step)
+        live.batch.extra().runs.append(document)
+        live.has_children = True
+        return run_id
+
+    # ---- the log --------------------------------------------------------------------------------
+
+    def emit(self, type: str, data: Json = None) -> None:
+        """Appends an event to the run's gap-free log; a replay does not repeat it."""
+        live = self._live
+        if live.dead:
+            raise RunGone(f"Run {live.id} has left this process; its context is dead.")
+        text = encode({} if data is None else data, field="data")
+        if live.next_op():
+            live.batch.events.append((type, text))
+            live.host.journal.mark(live)
+
+    def _future(self) -> EngineFuture:
+        return EngineFuture(loop=self._live.loop)
+
+
+def _seconds(value: Duration | None, field: str) -> float | None:
+    return None if value is None else durations.seconds(value, field=field)

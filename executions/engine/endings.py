@@ -1,0 +1,81 @@
+"""How a run's code came to its end, as the move that the journal writes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from django.conf import settings
+
+from executions.engine import failpoints, replay
+from executions.engine.live import LiveRun
+from executions.engine.replay import JournalMismatch
+from executions.engine.rows import Move
+from executions.engine.steps import StepFailed, error_value
+from executions.errors import FlowMaestroError
+from executions.rules.retry import Retry
+from executions.rules.statuses import RunStatus
+from executions.rules.values import Json, encode
+
+
+def ending_of(live: LiveRun, main: asyncio.Task[Any]) -> Move | None:
+    """The move that follows from the end of the code; None when the run needs attention."""
+    failpoints.hit("final.before")
+    error = asyncio.CancelledError() if main.cancelled() else main.exception()
+    if isinstance(error, JournalMismatch):
+        live.needs_attention(str(error))
+        return None
+    if live.time_error is not None:
+        return _final(RunStatus.TIMED_OUT, "run.timed_out", live.time_error)
+    if live.cancel_delivered:
+        value = {"type": "Canceled", "message": live.row.get("cancel_reason") or "Cancelled."}
+        return _final(RunStatus.CANCELED, "run.canceled", value)
+    if error is None:
+        missing = live.recorded.never_asked()
+        if missing:
+            live.needs_attention(replay.never_asked_message(live.id, missing, ()))
+            return None
+        return _completed(main.result())
+    return _failed(live, error)
+
+
+def _completed(value: Any) -> Move:
+    try:
+        text = encode(value, field="output", limit=settings.FLOWMAESTRO.OUTPUT_LIMIT)
+    except FlowMaestroError as error:
+        return _final(RunStatus.FAILED, "run.failed", error_value(error))
+    return Move(status=RunStatus.COMPLETED, event="run.completed", output=text)
+
+
+def _failed(live: LiveRun, error: BaseException) -> Move:
+    retry = live.task_retry or live.host.default_retry
+    limit = live.row["max_attempts"]
+    if limit is not None:
+        retry = _with_limit(retry, limit)
+    value = error_value(error)
+    if isinstance(error, Exception) and retry.allows(live.attempt, error):
+        delay = retry.delay(live.attempt)
+        text = encode({"error": value, "retry_in_seconds": round(delay, 3)}, field="error")
+        return Move(
+            status=RunStatus.WAITING, event="run.attempt_failed", event_data=text, wait=delay,
+            attempt=live.attempt + 1, seen=live.wakes,
+        )  # fmt: skip
+    output = getattr(error, "output", None)
+    if isinstance(error, StepFailed) or output is None:
+        return _final(RunStatus.FAILED, "run.failed", value)
+    return _final(RunStatus.FAILED, "run.failed", value, encode(output, field="output"))
+
+
+def _with_limit(retry: Retry, attempts: int) -> Retry:
+    return Retry(
+        max_attempts=attempts, factor=retry.factor, min_timeout=retry.min_timeout,
+        max_timeout=retry.max_timeout, randomize=retry.randomize,
+        non_retryable=retry.non_retryable,
+    )  # fmt: skip
+
+
+def _final(status: RunStatus, event: str, error: Json, output: str | None = None) -> Move:
+    text = encode(error, field="error")
+    return Move(
+        status=status, event=event, event_data=f'{{"error":{text}}}', error=text, output=output
+    )

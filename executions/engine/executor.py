@@ -1,0 +1,383 @@
+"""One event loop in a thread per worker process: the runs in hand, claimed, advanced, parked."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import close_old_connections
+
+from executions import requests
+from executions.engine import failpoints, load, sql, transactional
+from executions.engine.clock import Clock
+from executions.engine.connections import connect
+from executions.engine.endings import ending_of
+from executions.engine.journal import Journal
+from executions.engine.live import LiveRun, current_live
+from executions.engine.loop import EngineLoop, make_task
+from executions.engine.rows import Move
+from executions.engine.takeover import Ticker
+from executions.rules.retry import Retry
+from executions.rules.statuses import RunStatus
+from executions.rules.values import Json
+
+logger = logging.getLogger(__name__)
+
+# Streams coalesce: pieces that come within this go into one flush.
+_COALESCE_SECONDS = 0.03
+_RECONNECT_SECONDS = 0.5
+
+
+class Executor:
+    """Claims due runs and advances them. `start` returns when it is at work."""
+
+    # A wait this short is sat out in memory, where it ends on time.
+    linger = 1.0
+
+    def __init__(self) -> None:
+        options = settings.FLOWMAESTRO
+        self.loop = EngineLoop()
+        self.loop.set_task_factory(make_task)  # type: ignore[arg-type]
+        self.context = contextvars.copy_context()
+        self.clock = Clock()
+        self.capacity: int = options.WORKER_CONCURRENCY
+        self.pool = concurrent.futures.ThreadPoolExecutor(
+            options.WORKER_THREADS, thread_name_prefix="step"
+        )
+        self.default_retry = Retry(
+            max_attempts=options.RETRY_MAX_ATTEMPTS, factor=options.RETRY_FACTOR,
+            min_timeout=options.RETRY_MIN_SECONDS, max_timeout=options.RETRY_MAX_SECONDS,
+        )  # fmt: skip
+        self.hand: dict[str, LiveRun] = {}
+        self.thread_id = 0
+        self.ticker = Ticker(self)
+        self.journal: Journal
+        self._claims: psycopg.AsyncConnection[Any]
+        self._wanted = asyncio.Event()
+        self._stopping = False
+        self._jobs: set[asyncio.Task[Any]] = set()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="executor", daemon=True)
+
+    # ---- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the loop, the ticker and the claiming. Raises what went wrong, if anything."""
+        self.ticker.register()
+        self._thread.start()
+        if not self._ready.wait(30):
+            raise RuntimeError("The executor did not start within 30 s.")
+        self.ticker.start()
+
+    def look(self) -> None:
+        """Something may be due; from any thread."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._wanted.set)
+
+    def stop(self, grace: float) -> None:
+        """Claims no more, gives what is in hand `grace` seconds to end or park, releases the rest."""
+        if not self._thread.is_alive():
+            return
+        future = asyncio.run_coroutine_threadsafe(self._drain(grace), self.loop)
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            future.result(grace + 5)
+        self.ticker.stop()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(2)
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _main(self) -> None:
+        self.thread_id = threading.get_ident()
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_until_complete(self._open())
+        self._ready.set()
+        self.loop.run_forever()
+        self.loop.run_until_complete(self._close())
+        self.loop.close()
+
+    async def _open(self) -> None:
+        self._claims = await connect("claims", durable=False)
+        self.journal = Journal(lambda: connect("journal"), on_woken=self._wanted.set)
+        for job in (self.journal.run(), self._claim_runs(), self._listen()):
+            self.spawn(job)
+        self._wanted.set()
+
+    async def _close(self) -> None:
+        for job in list(self._jobs):
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self._claims.close()
+
+    async def _drain(self, grace: float) -> None:
+        self._stopping = True
+        self._wanted.set()
+        ends = self.loop.time() + grace
+        for live in list(self.hand.values()):
+            live.poke()
+        while self.hand and self.loop.time() < ends:
+            await asyncio.sleep(0.02)
+        for live in list(self.hand.values()):
+            self.let_go(live)
+        failpoints.hit("stop.before_release")
+        await self._query(sql.RELEASE, (self.ticker.worker_id,))
+        await self._query(sql.NOTIFY, ("",))
+        self.journal.stop()
+
+    def spawn(self, job: Coroutine[Any, Any, Any]) -> None:
+        """Runs a job of the engine's own, outside every run."""
+        task = self.loop.create_task(job, context=self.context.copy())
+        self._jobs.add(task)
+        task.add_done_callback(self._job_done)
+
+    def _job_done(self, task: asyncio.Task[Any]) -> None:
+        self._jobs.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("A job of the executor failed.", exc_info=error)
+
+    # ---- claiming -------------------------------------------------------------------------------
+
+    async def _claim_runs(self) -> None:
+        while not self._stopping:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while not self._stopping and (free := self.capacity - len(self.hand)) > 0:
+                try:
+                    taken = await self._claim(free)
+                except (psycopg.Error, OSError) as error:
+                    logger.warning("Claiming failed and is tried again: %s", error)
+                    await self._reconnect_claims()
+                    self._wanted.set()
+                    break
+                if taken < free:
+                    break
+
+    async def _claim(self, free: int) -> int:
+        suspects = 0 if any(live.row["stalls"] for live in self.hand.values()) else 1
+        failpoints.hit("claim.before")
+        rows = await load.claim(
+            self._claims, self.ticker.worker_id, runs=free - suspects, suspects=suspects
+        )
+        failpoints.hit("claim.after")
+        if not rows:
+            return 0
+        self.clock.set(rows[0]["now"].timestamp())
+        rows.sort(key=lambda row: row["id"])
+        records, found = await load.journals(self._claims, rows)
+        for row in rows:
+            run = row["id"]
+            live = LiveRun(row, records.get(run, []), found.get(run) or load.Findings(), self)
+            self._begin(live)
+        return len(rows) + (1 if suspects else 0)
+
+    async def _reconnect_claims(self) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            await self._claims.close()
+        while not self._stopping:
+            try:
+                self._claims = await connect("claims", durable=False)
+                return
+            except (psycopg.Error, OSError):
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _begin(self, live: LiveRun) -> None:
+        from executions.engine.main import run_code
+
+        self.hand[live.id] = live
+        self._limit_time(live)
+        context = self.context.copy()
+        context.run(current_live.set, live)
+        live.main = self.loop.create_task(run_code(live), context=context)
+        live.main.add_done_callback(lambda task: self._code_ended(live, task), context=self.context)
+        if live.replaying or live.cancel_requested:
+            live.poke()
+
+    def _limit_time(self, live: LiveRun) -> None:
+        """Arms `max_duration` (active time, over all attempts) and `run_timeout` (wall clock)."""
+        if live.row["max_duration"] is not None:
+            left = live.row["max_duration"] - live.row["active_ms"] / 1000
+            self._call_in(left, live.out_of_time, "max_duration")
+        if live.row["deadline_at"] is not None:
+            left = live.row["deadline_at"].timestamp() - self.clock.now()
+            self._call_in(left, live.out_of_time, "run_timeout")
+
+    def _call_in(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
+        self.loop.call_later(max(0.0, seconds), callback, *args, context=self.context)
+
+    def _code_ended(self, live: LiveRun, main: asyncio.Task[Any]) -> None:
+        if live.dead or live.ending is not None:
+            if not main.cancelled():
+                main.exception()
+            return
+        try:
+            move = ending_of(live, main)
+        except Exception as error:  # The ending itself must not leave a run hanging.
+            logger.exception("The end of run %s could not be written.", live.id)
+            move = Move(
+                status=RunStatus.SYSTEM_FAILURE, event="run.failed",
+                error=f'{{"type":"{type(error).__name__}","message":"Its end could not be written."}}',
+            )  # fmt: skip
+        if move is not None:
+            live.end(move)
+
+    # ---- what runs in hand ask for --------------------------------------------------------------
+
+    def let_go(self, live: LiveRun) -> None:
+        """The run leaves this process: parked, ended, lost or released."""
+        live.kill()
+        self.journal.forget(live)
+        if self.hand.get(live.id) is live:
+            del self.hand[live.id]
+            self._wanted.set()
+        if live.parked_until is not None:
+            self.ticker.wake_at(live.parked_until - self.clock.now())
+
+    def cancel_code(self, live: LiveRun) -> None:
+        """Raises CancelledError in the run's code."""
+        if live.thread is not None:
+            live.thread.cancel()
+        elif live.main is not None:
+            live.main.cancel()
+
+    def write_soon(self, live: LiveRun) -> None:
+        """Writes what a stream collects, a moment later."""
+        self.loop.call_later(_COALESCE_SECONDS, self._write, live, context=self.context)
+
+    def _write(self, live: LiveRun) -> None:
+        if not live.dead:
+            self.journal.mark(live)
+
+    def reload_soon(self, live: LiveRun) -> None:
+        """Looks up what the waits of a run in hand have come to."""
+        if not live.reloading:
+            live.reloading = True
+            self.spawn(self._reload(live))
+
+    async def _reload(self, live: LiveRun) -> None:
+        live.reloading = False
+        rows = await self._query(sql.LOOK_UP, ([live.id],))
+        if live.dead or not rows:
+            return
+        if rows[0][1] != live.claim:
+            if not live.is_leaving:
+                live.on_lost()
+            return
+        waits = [
+            (wait.step_kind, wait.key, {"token": wait.subject}) for wait in live.waits.values()
+        ]
+        found = await load.findings(self._claims, {live.id: waits})
+        if not live.dead:
+            live.found(found.get(live.id) or load.Findings(), rows[0][3])
+
+    async def join_token(self, live: LiveRun, token: str) -> None:
+        """Makes the completion of a token that was made elsewhere wake this run."""
+        live.batch.extra().token_waits.append(token)
+        await live.written()
+        self.reload_soon(live)
+
+    def child_document(
+        self, live: LiveRun, task: Any, payload: Json, options: dict[str, Any], step: str | None
+    ) -> tuple[str, str]:
+        """A child's id and document; it inherits the owner and the root."""
+        options.setdefault("owner", live.row["owner_id"])
+        root = live.row["root_id"] or live.id
+        return requests.document(
+            task, payload, parent=live.id, parent_step=step, root=root, **options
+        )
+
+    async def on_thread(
+        self, live: LiveRun, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """Runs a plain function on a thread; one that is abandoned is remembered."""
+        if live.thread is not None:
+            return await live.thread.call(function, args)
+        job = self.pool.submit(
+            contextvars.copy_context().run, self.with_connections, function, args
+        )
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            if not job.cancel():
+                live.abandoned.append(job)
+            raise
+
+    def with_connections(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Calls it with this thread's Django connections checked before and after."""
+        close_old_connections()
+        try:
+            return function(*args)
+        finally:
+            close_old_connections()
+
+    def transactional(self, step: Any, context: Any) -> Coroutine[Any, Any, Any]:
+        """A transactional step's body and row in one commit."""
+        return transactional.carry_out(step, context)
+
+    async def threads_ended(self, live: LiveRun) -> None:
+        """Returns when the run's abandoned threads have ended: a retry waits for them."""
+        for job in live.abandoned:
+            with contextlib.suppress(Exception):
+                await asyncio.wrap_future(job)
+        live.abandoned.clear()
+
+    # ---- what others tell -----------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        while not self._stopping:
+            try:
+                conn = await connect("listen", durable=False)
+                async with conn:
+                    await conn.execute(f"LISTEN {sql.CHANNEL}", prepare=False)
+                    # What was sent while nobody listened is found by looking.
+                    self._wanted.set()
+                    async for notification in conn.notifies():
+                        self._on_notified(notification.payload)
+            except (psycopg.Error, OSError) as error:
+                logger.warning("Listening failed and is tried again: %s", error)
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _on_notified(self, payload: str) -> None:
+        self._wanted.set()
+        ids = self.hand.keys() if payload == "*" else payload.split(",")
+        for run in list(ids):
+            live = self.hand.get(run)
+            if live is not None and not live.is_leaving:
+                self.reload_soon(live)
+
+    def on_polled(self, rows: list[tuple[str, int, bool, float]]) -> None:
+        """Takes the ticker's look at the runs this worker holds; called on the loop."""
+        held = {row[0]: row for row in rows}
+        for live in list(self.hand.values()):
+            row = held.get(live.id)
+            if live.is_leaving or live.claimed_after_poll:
+                live.claimed_after_poll = False
+                continue
+            if row is None:
+                live.on_lost()
+                continue
+            if row[1] > live.wakes:
+                self.reload_soon(live)
+            if row[2] and not live.cancel_requested:
+                live.request_cancel()
+
+    def on_lease_lost(self) -> None:
+        """The lease is gone: everything in hand is dropped; others go on with it."""
+        for live in list(self.hand.values()):
+            self.let_go(live)
+
+    async def _query(self, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
+        while True:
+            try:
+                cursor = await self._claims.execute(statement, parameters)
+                return await cursor.fetchall() if cursor.description else []
+            except (psycopg.OperationalError, psycopg.InterfaceError, OSError):
+                if self._stopping:
+                    return []
+                await self._reconnect_claims()

@@ -1,0 +1,237 @@
+"""One transaction of the journal: the flush statement and, where needed, what goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+
+from executions.engine import failpoints, sql
+from executions.engine.rows import Batch, StepRow
+from executions.rules import metadata
+from executions.rules.statuses import is_final
+from executions.rules.values import encode
+
+if TYPE_CHECKING:
+    from executions.engine.live import LiveRun
+
+Connection = psycopg.AsyncConnection[Any]
+Item = tuple["LiveRun", Batch]
+# pg_notify takes less than 8,000 bytes; beyond it "*" makes every worker look at all it holds.
+_NOTIFY_LIMIT = 7500
+
+
+class Result(NamedTuple):
+    """What a flush did to one run."""
+
+    moved: bool
+    cancel_requested: bool
+    wakes: int
+
+
+async def write(conn: Connection, items: Sequence[Item]) -> tuple[dict[str, Result], bool]:
+    """Writes the batches; the runs that took theirs, and whether this made any run due.
+
+    One statement when that says it all, a transaction otherwise.
+    """
+    if all(_is_plain(live, batch) for live, batch in items):
+        failpoints.hit("flush.before_commit")
+        return await _main(conn, items), False
+    async with conn.transaction():
+        accepted = await _main(conn, items)
+        taken = [(live, batch) for live, batch in items if live.id in accepted]
+        created = await _write_extras(conn, taken)
+        ended = [
+            live
+            for live, batch in taken
+            if batch.move and accepted[live.id].moved and is_final(batch.move.status)
+        ]
+        woken = await _resolve_family(conn, ended) if ended else []
+        if woken:
+            await conn.execute(sql.NOTIFY, (notify_payload(woken),))
+        failpoints.hit("flush.before_commit")
+    return accepted, bool(woken) or created
+
+
+def notify_payload(ids: Iterable[str]) -> str:
+    """Run ids as one notification carries them."""
+    text = ",".join(ids)
+    return text if len(text) < _NOTIFY_LIMIT else "*"
+
+
+def _is_plain(live: LiveRun, batch: Batch) -> bool:
+    if batch.extras is not None:
+        return False
+    ends = batch.move is not None and is_final(batch.move.status)
+    return not ends or (live.parent_step is None and not live.has_children)
+
+
+async def _main(conn: Connection, items: Sequence[Item]) -> dict[str, Result]:
+    lone = _lone_step(items)
+    if lone is not None:
+        cursor = await conn.execute(sql.FLUSH_STEP, lone)
+    else:
+        cursor = await conn.execute(sql.FLUSH, _parameters(items))
+    rows = await cursor.fetchall()
+    return {row[0]: Result(row[1], row[2], row[3]) for row in rows}
+
+
+def _lone_step(items: Sequence[Item]) -> tuple[Any, ...] | None:
+    """The parameters of FLUSH_STEP, when one ended step and its event are all there is."""
+    if len(items) != 1:
+        return None
+    live, batch = items[0]
+    if batch.move is not None or len(batch.steps) != 1 or len(batch.events) != 1:
+        return None
+    (row,) = batch.steps.values()
+    if row.seq is None or row.pending is not None or row.heartbeat is not None:
+        return None
+    return (
+        batch.no, batch.ops, live.active_ms(), live.id, live.claim, batch.no, row.key, row.kind,
+        row.status, row.seq, row.attempt, row.run_attempt, row.input, row.output, row.error,
+        row.lasted or 0.0, *batch.events[0],
+    )  # fmt: skip
+
+
+def _parameters(items: Sequence[Item]) -> tuple[str, ...]:
+    """The columns of heads, lock set, steps and events."""
+    heads: list[tuple[str | None, ...]] = []
+    steps: list[tuple[str | None, ...]] = []
+    events: list[tuple[str, ...]] = []
+    locks: set[str] = set()
+    for live, batch in items:
+        run = live.id
+        locks.add(run)
+        n = 0
+        for n, (event, data) in enumerate(batch.events, 1):
+            events.append((run, str(n), event, data, "f"))
+        for row in batch.steps.values():
+            steps.append(_step(run, row))
+        move = batch.move
+        parent = None
+        if move is not None:
+            n += 1
+            events.append((run, str(n), move.event, move.event_data, "t"))
+            if live.parent_step is not None and is_final(move.status):
+                parent = live.parent_id
+                if parent is not None:
+                    locks.add(parent)
+        heads.append(_head(live, batch, n, parent))
+    return (*_columns(heads, 14), sql.column(locks), *_columns(steps, 14), *_columns(events, 5))
+
+
+def _columns(rows: list[tuple[str | None, ...]] | list[tuple[str, ...]], width: int) -> list[str]:
+    if not rows:
+        return [""] * width
+    return [sql.column(values) for values in zip(*rows, strict=True)]
+
+
+def _head(live: LiveRun, batch: Batch, events: int, parent: str | None) -> tuple[str | None, ...]:
+    start = (
+        live.id, live.claim, str(batch.no), str(events), str(batch.ops), str(live.active_ms()),
+        "t" if batch.progress else "f", parent,
+    )  # fmt: skip
+    move = batch.move
+    if move is None:
+        return (*start, None, None, None, None, None, None)
+    return (
+        *start, move.status, _text(move.seen), _text(move.wait), _text(move.attempt), move.output,
+        move.error,
+    )  # fmt: skip
+
+
+def _step(run: str, row: StepRow) -> tuple[str | None, ...]:
+    return (
+        run, row.key, row.kind, row.status, _text(row.seq), _text(row.pending), str(row.attempt),
+        str(row.run_attempt), row.input, row.output, row.error, row.heartbeat, _text(row.wait),
+        _text(row.lasted),
+    )  # fmt: skip
+
+
+def _text(value: float | None) -> str | None:
+    return None if value is None else str(value)
+
+
+async def _write_extras(conn: Connection, items: Sequence[Item]) -> bool:
+    """The rarer rows of the runs whose batch was taken; whether they create runs."""
+    extras = [(live, batch.extras) for live, batch in items if batch.extras is not None]
+    tokens = [
+        (token.id, live.id, token.key, _text(token.wait), token.tags)
+        for live, extra in extras
+        for token in extra.tokens
+    ]
+    if tokens:
+        await conn.execute(sql.INSERT_TOKENS, _columns(tokens, 5))
+    waiters = [(token, live.id) for live, extra in extras for token in extra.token_waits]
+    if waiters:
+        await conn.execute(sql.INSERT_TOKEN_WAITERS, _columns(waiters, 2))
+    signals = [signal for _, extra in extras for signal in extra.signals]
+    if signals:
+        await conn.execute(sql.CONSUME_SIGNALS, _columns(signals, 2))
+    await _append_chunks(conn, [(live.id, *c) for live, extra in extras for c in extra.chunks])
+    await _write_metadata(
+        conn, {live.id: extra.metadata for live, extra in extras if extra.metadata}
+    )
+    runs = [run for _, extra in extras for run in extra.runs]
+    if runs:
+        await conn.execute(sql.INSERT_RUNS, (f"[{','.join(runs)}]", ""))
+    return bool(runs)
+
+
+async def _append_chunks(conn: Connection, chunks: list[tuple[str, str, str]]) -> None:
+    if not chunks:
+        return
+    counts: dict[tuple[str, str], int] = {}
+    rows: list[tuple[str, ...]] = []
+    for run, stream, data in chunks:
+        n = counts.get((run, stream), 0)
+        counts[run, stream] = n + 1
+        rows.append((run, stream, str(n), data))
+    await conn.execute(sql.APPEND_CHUNKS, _columns(rows, 4))
+
+
+async def _write_metadata(
+    conn: Connection, operations: dict[str, list[metadata.Operation]]
+) -> None:
+    if not operations:
+        return
+    cursor = await conn.execute(sql.LOCK_METADATA, (list(operations),))
+    rows = [
+        (run, encode(metadata.apply(current, operations[run]), field="metadata"))
+        for run, current in await cursor.fetchall()
+    ]
+    await conn.execute(sql.WRITE_METADATA, _columns(rows, 2))
+
+
+async def _resolve_family(conn: Connection, ended: Sequence[LiveRun]) -> list[str]:
+    """What the end of these runs means for parents that wait and children that are open."""
+    woken: list[str] = []
+    waited = [
+        (live.parent_id or "", live.parent_step) for live in ended if live.parent_step is not None
+    ]
+    if waited:
+        cursor = await conn.execute(sql.CHILDREN_ENDED, _columns(waited, 2))
+        woken += [row[0] for row in await cursor.fetchall()]
+    parents = [live.id for live in ended if live.has_children]
+    if parents:
+        cursor = await conn.execute(sql.REQUEST_CANCEL_OF_CHILDREN, (parents,))
+        woken += [row[0] for row in await cursor.fetchall()]
+        woken += await terminate_children(conn, parents)
+    return woken
+
+
+async def terminate_children(conn: Connection, parents: list[str]) -> list[str]:
+    """Ends the open children that die with their parents, and theirs; whom that wakes."""
+    woken: list[str] = []
+    while parents:
+        cursor = await conn.execute(sql.TERMINATED_CHILDREN, (parents,))
+        parents = [row[0] for row in await cursor.fetchall()]
+        if parents:
+            error = '{"type":"ParentClosed","message":"Its parent ended."}'
+            await conn.execute(
+                sql.END_RUNS, (parents, None, None, "CANCELED", error, "run.canceled", error)
+            )
+            cursor = await conn.execute(sql.REQUEST_CANCEL_OF_CHILDREN, (parents,))
+            woken += [row[0] for row in await cursor.fetchall()]
+    return woken

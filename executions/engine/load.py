@@ -1,0 +1,97 @@
+"""Reading claimed runs: their journals, and what their waits have come to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from executions.engine import sql
+from executions.engine.replay import Record, record_from
+from executions.engine.waits import Findings, child_value, token_value
+from executions.rules.statuses import StepStatus
+
+Connection = psycopg.AsyncConnection[Any]
+Row = dict[str, Any]
+
+
+async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> list[Row]:
+    """Takes at most so many due runs for `worker`, in order."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(sql.CLAIM, (runs, suspects, worker))
+        return await cursor.fetchall()
+
+
+async def journals(
+    conn: Connection, rows: Sequence[Row]
+) -> tuple[dict[str, list[Record]], dict[str, Findings]]:
+    """What is recorded of the runs that ever wrote anything, and what their waits have come to."""
+    ids = [row["id"] for row in rows if row["flush_no"] > 0]
+    records: dict[str, list[Record]] = defaultdict(list)
+    found: dict[str, Findings] = defaultdict(Findings)
+    if not ids:
+        return records, found
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(sql.LOAD_STEPS, (ids,))
+        for row in await cursor.fetchall():
+            records[row["run_id"]].append(record_from(row))
+            if row["token_status"] is not None:
+                value = token_value(row["token_status"], row["token_output"])
+                if value is not None:
+                    found[row["run_id"]].tokens[row["input"]["token"]] = value
+    waits = {run: [w for w in items if w[0] != "wait"] for run, items in _waits_in(records).items()}
+    for run, rest in (await findings(conn, waits)).items():
+        found[run].children = rest.children
+        found[run].signals = rest.signals
+    return records, found
+
+
+def _waits_in(records: Mapping[str, Iterable[Record]]) -> dict[str, list[tuple[str, str, Any]]]:
+    """(kind, key, input) of the waits that the journals leave open, by run."""
+    return {
+        run: [
+            (record.kind, record.key, record.input)
+            for record in items
+            if record.status == StepStatus.WAITING
+        ]
+        for run, items in records.items()
+    }
+
+
+async def findings(
+    conn: Connection, waits: Mapping[str, Sequence[tuple[str, str, Any]]]
+) -> dict[str, Findings]:
+    """What the rows say about the open waits of some runs; read `wakes` before this."""
+    result: dict[str, Findings] = defaultdict(Findings)
+    tokens: dict[str, list[str]] = defaultdict(list)
+    for run, items in waits.items():
+        for kind, _key, given in items:
+            if kind == "wait":
+                tokens[given["token"]].append(run)
+    if tokens:
+        cursor = await conn.execute(sql.LOAD_TOKENS, (list(tokens),))
+        for token, status, output in await cursor.fetchall():
+            value = token_value(status, output)
+            if value is not None:
+                for run in tokens[token]:
+                    result[run].tokens[token] = value
+    parents = [run for run, items in waits.items() if any(i[0] == "children" for i in items)]
+    if parents:
+        await _children(conn, parents, result)
+    mailboxes = [run for run, items in waits.items() if any(i[0] == "signal" for i in items)]
+    if mailboxes:
+        cursor = await conn.execute(sql.LOAD_SIGNALS, (mailboxes,))
+        for run, signal, name, data in await cursor.fetchall():
+            result[run].signals.append((signal, name, data))
+    return result
+
+
+async def _children(conn: Connection, parents: list[str], into: dict[str, Findings]) -> None:
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(sql.LOAD_CHILDREN, (parents,))
+        for row in await cursor.fetchall():
+            results = into[row["parent_id"]].children.setdefault(row["parent_step"], {})
+            results[row["id"]] = child_value(row)

@@ -1,0 +1,54 @@
+"""The event loop of a worker process, which knows what belongs to which run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from executions.engine.live import current_live
+from executions.engine.replay import JournalMismatch
+from executions.engine.steps import in_body
+
+
+class EngineLoop(asyncio.SelectorEventLoop):
+    """Remembers the timers that a run's own code sets: they keep the run in memory."""
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Schedules as usual."""
+        handle = super().call_at(when, callback, *args, context=context)
+        if context is None:
+            live = current_live.get()
+            if live is not None and not in_body():
+                live.user_timers.append(handle)
+        return handle
+
+
+def make_task(
+    loop: asyncio.AbstractEventLoop, coroutine: Any, context: Context | None = None
+) -> asyncio.Task[Any]:
+    """A task factory: tasks made by a run's code belong to the run, those in a step's body do not."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context)
+    if context is None:
+        live, inside = current_live.get(), in_body()
+    else:
+        live, inside = context.get(current_live), context.run(in_body)
+    if live is not None and not inside:
+        live.tasks.add(task)
+        task.add_done_callback(_done)
+    return task
+
+
+def _done(task: asyncio.Task[Any]) -> None:
+    live = current_live.get()
+    if live is None:
+        return
+    live.tasks.discard(task)
+    if not task.cancelled():
+        error = task.exception()
+        if isinstance(error, JournalMismatch):
+            live.needs_attention(str(error))
+    live.poke()

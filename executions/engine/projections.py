@@ -1,0 +1,97 @@
+"""What a run shows while it runs: its metadata and its output streams."""
+
+from __future__ import annotations
+
+import functools
+
+from django.conf import settings
+
+from executions.engine.live import LiveRun, RunGone
+from executions.engine.steps import in_body
+from executions.errors import Invalid
+from executions.rules import metadata
+from executions.rules.values import Json, encode
+
+_CONTROL = frozenset(map(chr, range(32)))
+
+
+class Metadata:
+    """The run's metadata: changes are published as events and never repeated by a replay."""
+
+    def __init__(self, live: LiveRun) -> None:
+        self._live = live
+
+    def get(self, key: str, default: Json = None) -> Json:
+        """The value as this run left it. A replay reads what the first time read."""
+        return self._live.metadata.get(key, default)
+
+    def current(self) -> dict[str, Json]:
+        """All of it, as this run left it."""
+        return dict(self._live.metadata)
+
+    def set(self, key: str, value: Json) -> Metadata:
+        """Sets a key."""
+        return self._change("set", key, value)
+
+    def delete(self, key: str) -> Metadata:
+        """Removes a key, if it is there."""
+        return self._change("delete", key, None)
+
+    def append(self, key: str, value: Json) -> Metadata:
+        """Appends to the list under a key, which begins if it is not there."""
+        return self._change("append", key, value)
+
+    def remove(self, key: str, value: Json) -> Metadata:
+        """Removes equal items from the list under a key."""
+        return self._change("remove", key, value)
+
+    def increment(self, key: str, by: float = 1) -> Metadata:
+        """Adds to the number under a key, which begins at 0."""
+        return self._change("increment", key, by)
+
+    def decrement(self, key: str, by: float = 1) -> Metadata:
+        """Subtracts from the number under a key."""
+        return self._change("increment", key, -by)
+
+    def replace(self, value: dict[str, Json]) -> Metadata:
+        """Replaces all of it."""
+        return self._change("replace", "", value)
+
+    def _change(self, name: str, key: str, value: Json) -> Metadata:
+        live = self._live
+        if live.dead:
+            raise RunGone(f"Run {live.id} has left this process; its context is dead.")
+        operation = (name, key, value)
+        metadata.check(operation)
+        after = metadata.apply(live.metadata, [operation])
+        encode(after, field="metadata", limit=settings.FLOWMAESTRO.METADATA_LIMIT)
+        live.metadata = after
+        if in_body() or live.next_op():
+            event = encode({"op": name, "key": key, "value": value}, field="metadata")
+            live.on_loop(functools.partial(self._write, operation, event))
+        return self
+
+    def _write(self, operation: metadata.Operation, event: str) -> None:
+        live = self._live
+        live.batch.extra().metadata.append(operation)
+        live.batch.events.append(("metadata", event))
+        live.host.journal.mark(live)
+
+
+class Stream:
+    """An output stream: durable pieces, resumable by index."""
+
+    def __init__(self, live: LiveRun, name: str) -> None:
+        if not name or not _CONTROL.isdisjoint(name):
+            raise Invalid(f"A stream needs a name in plain text, not {name!r}.", field="stream")
+        self._live = live
+        self._name = name
+
+    def append(self, chunk: Json) -> None:
+        """Appends a piece; usable inside and outside of step bodies, and from threads."""
+        live = self._live
+        if live.dead:
+            raise RunGone(f"Run {live.id} has left this process; its context is dead.")
+        text = encode(chunk, field="chunk")
+        if in_body() or live.next_op():
+            live.on_loop(functools.partial(live.append_chunk, self._name, text))

@@ -1,0 +1,391 @@
+"""The hot path's statements, written for sets of runs. Everything else is the ORM.
+
+Columns of a set travel as one text each, joined by the unit separator: JSON and keys never hold a
+raw control character, and PostgreSQL splits such a text several times faster than psycopg dumps
+an array. `flowmaestro_now()` is the engine's only clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SEPARATOR = "\x1f"
+NULL = "\x1e"
+
+CHANNEL = "flowmaestro_runs"
+
+
+def column(values: Iterable[str | None]) -> str:
+    """One set column as text; NULL stands for itself."""
+    return SEPARATOR.join([NULL if value is None else value for value in values])
+
+
+def _array(cast: str = "text") -> str:
+    array = "string_to_array(%s, chr(31), chr(30))"
+    return array if cast == "text" else f"{array}::{cast}[]"
+
+
+def _unnest(alias: str, **columns: str) -> str:
+    arrays = ", ".join(_array(cast) for cast in columns.values())
+    return f"unnest({arrays}) AS {alias}({', '.join(columns)})"
+
+
+# ---- trigger: rows for new runs, from one JSON document (a list of objects) --------------------
+
+INSERT_RUNS = """
+WITH x AS MATERIALIZED (
+  SELECT x.*, x.id AS run_id,
+         coalesce(x.start_at, flowmaestro_now() + make_interval(secs => coalesce(x.delay, 0)))
+           AS starts
+  FROM jsonb_to_recordset(%s::jsonb) AS x(
+    id text, task text, payload jsonb, metadata jsonb, queue text, concurrency_key text,
+    priority int, delay float8, start_at timestamptz, ttl float8, run_timeout float8,
+    max_duration float8, max_attempts int, tags jsonb, parent_id text, parent_step text,
+    parent_close text, root_id text, definition_id text, owner_id int, forked_from text)
+), r AS (
+  INSERT INTO executions_run (
+    id, task, status, queue, concurrency_key, priority, due_at, wake_at, expires_at, deadline_at,
+    max_duration, max_attempts, tags, parent_id, parent_step, parent_close, root_id,
+    definition_id, owner_id, forked_from, event_seq,
+    active_ms, attempt, stalls, wakes, flush_no, op_seq)
+  SELECT id, task, CASE WHEN starts > flowmaestro_now() THEN 'DELAYED' ELSE 'QUEUED' END,
+         queue, concurrency_key, priority, starts - make_interval(secs => priority),
+         CASE WHEN starts > flowmaestro_now() THEN starts END,
+         starts + make_interval(secs => ttl), starts + make_interval(secs => run_timeout),
+         max_duration, max_attempts,
+         coalesce((SELECT array_agg(t) FROM jsonb_array_elements_text(tags) t), '{}'),
+         parent_id, parent_step, parent_close, root_id, definition_id, owner_id, forked_from, 1,
+         0, 1, 0, 0, 0, 0
+  FROM x
+), d AS (
+  INSERT INTO executions_rundata (run_id, payload, metadata, first_metadata)
+  SELECT id, payload, coalesce(metadata, '{}'), coalesce(metadata, '{}') FROM x
+)
+, e AS (
+  INSERT INTO executions_runevent (run_id, seq, type, data)
+  SELECT id, 1, CASE WHEN starts > flowmaestro_now() THEN 'run.delayed' ELSE 'run.queued' END,
+         jsonb_build_object('task', task) FROM x
+)
+SELECT pg_notify('flowmaestro_runs', %s)
+"""
+
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+
+# ---- claim and load -----------------------------------------------------------------------------
+
+# Suspects (runs whose worker died) are claimed one at a time, so that a poison run convicts
+# itself and not the hundred innocents beside it.
+_CANDIDATES = """
+  SELECT id FROM executions_run
+  WHERE status = 'QUEUED' AND stalls {comparison} 0
+    AND (expires_at IS NULL OR expires_at > flowmaestro_now() OR started_at IS NOT NULL)
+  ORDER BY due_at{tie} LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+CLAIM = f"""
+WITH fresh AS MATERIALIZED ({_CANDIDATES.format(comparison="=", tie=", id")}),
+suspect AS MATERIALIZED ({_CANDIDATES.format(comparison=">", tie="")}),
+c AS (
+  UPDATE executions_run SET
+    status = 'EXECUTING', claim = gen_random_uuid(), worker = %s, wake_at = NULL,
+    started_at = coalesce(started_at, flowmaestro_now())
+  WHERE id IN (SELECT id FROM fresh UNION ALL SELECT id FROM suspect)
+  RETURNING id, task, claim, wakes, flush_no, op_seq, attempt, max_attempts, active_ms,
+            max_duration, deadline_at, stalls, cancel_requested_at IS NOT NULL AS cancel_requested,
+            parent_id, parent_step, root_id, owner_id, tags, definition_id
+)
+SELECT c.*, d.payload, d.first_metadata, flowmaestro_now() AS now
+FROM c JOIN executions_rundata d ON d.run_id = c.id
+"""
+
+# The journal, and beside each open wait for a token how the token stands: one round trip less
+# between a token's completion and the next line of code.
+LOAD_STEPS = """
+SELECT s.run_id, s.key, s.kind, s.status, s.seq, s.pending, s.attempt, s.run_attempt, s.input,
+       s.output, s.error, s.heartbeat, s.wake_at, s.started_at,
+       t.status AS token_status, t.output AS token_output
+FROM executions_step s LEFT JOIN executions_waittoken t
+  ON s.kind = 'wait' AND s.status = 'WAITING' AND t.id = s.input ->> 'token'
+WHERE s.run_id = ANY(%s) ORDER BY s.run_id, s.seq
+"""
+
+# What the waits of some runs have come to, read after `wakes`.
+LOAD_TOKENS = """
+SELECT id, status, output FROM executions_waittoken WHERE id = ANY(%s) FOR SHARE
+"""
+LOAD_CHILDREN = """
+SELECT c.parent_id, c.parent_step, c.id, c.status, c.output, c.error
+FROM executions_step s JOIN executions_run c ON c.parent_id = s.run_id AND c.parent_step = s.key
+WHERE s.run_id = ANY(%s) AND s.kind = 'children' AND s.status = 'WAITING' AND s.pending = 0
+"""
+LOAD_SIGNALS = """
+SELECT run_id, id, name, data FROM executions_signal
+WHERE run_id = ANY(%s) AND consumed_by IS NULL ORDER BY id
+"""
+LOAD_WAKES = """
+SELECT id, wakes, cancel_requested_at IS NOT NULL, flowmaestro_now() FROM executions_run
+WHERE worker = %s AND status = 'EXECUTING'
+"""
+
+# ---- flush --------------------------------------------------------------------------------------
+
+_HEADS = _unnest(
+    "h",
+    id="text",
+    claim="uuid",
+    no="int",
+    events="int",
+    ops="int",
+    active="bigint",
+    progress="bool",
+    parent="text",
+    status="text",
+    seen="int",
+    wait="float8",
+    attempt="int",
+    output="jsonb",
+    error="jsonb",
+)
+_STEPS = _unnest(
+    "s",
+    run="text",
+    key="text",
+    kind="text",
+    status="text",
+    seq="int",
+    pending="int",
+    attempt="int",
+    run_attempt="int",
+    input="jsonb",
+    output="jsonb",
+    error="jsonb",
+    heartbeat="jsonb",
+    wait="float8",
+    lasted="float8",
+)
+_EVENTS = _unnest("e", run="text", n="int", type="text", data="jsonb", of_move="bool")
+
+# One statement: take the rows, check the fence, write. A row that somebody else holds is passed
+# over and its items go into the next flush. `seen` makes a park conditional on no wake since.
+FLUSH = f"""
+WITH h AS MATERIALIZED (SELECT * FROM {_HEADS}),
+l AS MATERIALIZED (
+  SELECT id, claim, flush_no, event_seq, wakes FROM executions_run
+  WHERE id = ANY({_array()}) ORDER BY id FOR UPDATE SKIP LOCKED
+),
+o AS MATERIALIZED (
+  SELECT h.*, l.event_seq AS base,
+         h.status IS NOT NULL AND (h.seen IS NULL OR h.seen = l.wakes) AS moved
+  FROM h JOIN l ON l.id = h.id
+  WHERE l.claim = h.claim AND l.flush_no < h.no
+    AND (h.parent IS NULL OR EXISTS (SELECT FROM l p WHERE p.id = h.parent))
+),
+u AS (
+  UPDATE executions_run r SET
+    flush_no = o.no, op_seq = o.ops, active_ms = o.active,
+    event_seq = o.base + o.events - CASE WHEN o.moved OR o.status IS NULL THEN 0 ELSE 1 END,
+    stalls = CASE WHEN o.progress THEN 0 ELSE r.stalls END,
+    status = CASE WHEN o.moved THEN o.status ELSE r.status END,
+    claim = CASE WHEN o.moved THEN NULL ELSE r.claim END,
+    worker = CASE WHEN o.moved AND o.status IN ('WAITING', 'QUEUED') THEN NULL ELSE r.worker END,
+    due_at = CASE WHEN o.moved AND o.status = 'QUEUED'
+      THEN flowmaestro_now() - make_interval(secs => r.priority) ELSE r.due_at END,
+    wake_at = CASE WHEN o.moved AND o.status = 'WAITING'
+      THEN flowmaestro_now() + make_interval(secs => o.wait) ELSE r.wake_at END,
+    attempt = CASE WHEN o.moved THEN coalesce(o.attempt, r.attempt) ELSE r.attempt END,
+    output = CASE WHEN o.moved THEN o.output ELSE r.output END,
+    error = CASE WHEN o.moved THEN o.error ELSE r.error END,
+    finished_at = CASE WHEN o.moved AND o.status NOT IN ('WAITING', 'QUEUED', 'NEEDS_ATTENTION')
+      THEN flowmaestro_now() END
+  FROM o WHERE r.id = o.id
+  RETURNING r.id, o.moved, r.cancel_requested_at IS NOT NULL AS cancel_requested, r.wakes
+),
+s AS (
+  INSERT INTO executions_step AS t (
+    run_id, key, kind, status, seq, pending, attempt, run_attempt, input, output, error,
+    heartbeat, wake_at, started_at, finished_at)
+  SELECT s.run, s.key, s.kind, s.status, s.seq, s.pending, s.attempt, s.run_attempt, s.input,
+         s.output, s.error, s.heartbeat, flowmaestro_now() + make_interval(secs => s.wait),
+         flowmaestro_now() - make_interval(secs => coalesce(s.lasted, 0)),
+         CASE WHEN s.status IN ('COMPLETED', 'FAILED') THEN flowmaestro_now() END
+  FROM {_STEPS} JOIN o ON o.id = s.run
+  ON CONFLICT (run_id, key) DO UPDATE SET
+    status = excluded.status, seq = excluded.seq, pending = excluded.pending,
+    attempt = excluded.attempt, run_attempt = excluded.run_attempt,
+    input = coalesce(excluded.input, t.input), output = excluded.output, error = excluded.error,
+    heartbeat = coalesce(excluded.heartbeat, t.heartbeat), wake_at = excluded.wake_at,
+    finished_at = excluded.finished_at
+  WHERE t.status <> 'COMPLETED'
+),
+e AS (
+  INSERT INTO executions_runevent (run_id, seq, type, data)
+  SELECT e.run, o.base + e.n, e.type, e.data
+  FROM {_EVENTS} JOIN o ON o.id = e.run
+  WHERE NOT e.of_move OR o.moved
+)
+SELECT id, moved, cancel_requested, wakes FROM u
+"""
+
+# The same for one run with one step and nothing else: half the work when the machine is idle.
+FLUSH_STEP = """
+WITH u AS (
+  UPDATE executions_run SET flush_no = %s, op_seq = %s, active_ms = %s, event_seq = event_seq + 1,
+    stalls = 0
+  WHERE id = (SELECT id FROM executions_run WHERE id = %s FOR UPDATE SKIP LOCKED)
+    AND claim = %s::uuid AND flush_no < %s
+  RETURNING id, event_seq, cancel_requested_at IS NOT NULL AS cancel_requested, wakes
+),
+s AS (
+  INSERT INTO executions_step AS t (
+    run_id, key, kind, status, seq, attempt, run_attempt, input, output, error, started_at,
+    finished_at)
+  SELECT id, %s, %s, %s, %s::int, %s::int, %s::int, %s::jsonb, %s::jsonb, %s::jsonb,
+         flowmaestro_now() - make_interval(secs => %s::float8), flowmaestro_now()
+  FROM u
+  ON CONFLICT (run_id, key) DO UPDATE SET
+    status = excluded.status, seq = excluded.seq, attempt = excluded.attempt,
+    run_attempt = excluded.run_attempt, input = coalesce(excluded.input, t.input),
+    output = excluded.output, error = excluded.error, wake_at = NULL,
+    finished_at = excluded.finished_at
+  WHERE t.status <> 'COMPLETED'
+),
+e AS (
+  INSERT INTO executions_runevent (run_id, seq, type, data)
+  SELECT id, event_seq, %s, %s::jsonb FROM u
+)
+SELECT id, false, cancel_requested, wakes FROM u
+"""
+
+# What became of runs whose row a flush did not get: lost, locked for a moment, or written before.
+LOOK_UP = "SELECT id, claim::text, flush_no, wakes FROM executions_run WHERE id = ANY(%s)"
+
+_WAKE_SET = """
+    wakes = r.wakes + 1,
+    status = CASE WHEN r.status = 'WAITING' THEN 'QUEUED' ELSE r.status END,
+    wake_at = CASE WHEN r.status = 'WAITING' THEN NULL ELSE r.wake_at END,
+    due_at = CASE WHEN r.status = 'WAITING'
+      THEN flowmaestro_now() - make_interval(secs => r.priority) ELSE r.due_at END
+"""
+# Every resolution of a wait counts, whatever the status of the run: a completion that meets a
+# still EXECUTING run must not be forgotten when that run parks. The caller holds the rows' locks
+# or takes them here in id order by way of `ids`.
+WAKE = f"""
+WITH ids AS MATERIALIZED (
+  SELECT id FROM executions_run WHERE id = ANY(%s) AND finished_at IS NULL
+  ORDER BY id FOR UPDATE)
+UPDATE executions_run r SET {_WAKE_SET} FROM ids WHERE r.id = ids.id RETURNING r.id
+"""
+
+# Children that ended: counted down under the parents' locks, which the flush holds; the one that
+# reaches zero wakes its parent once.
+CHILDREN_ENDED = f"""
+WITH d AS (
+  SELECT parent, step, count(*)::int AS n
+  FROM {_unnest("x", parent="text", step="text")} GROUP BY parent, step
+),
+s AS (
+  UPDATE executions_step t SET pending = t.pending - d.n FROM d
+  WHERE t.run_id = d.parent AND t.key = d.step AND t.status = 'WAITING' AND t.pending > 0
+  RETURNING t.run_id, t.pending
+)
+UPDATE executions_run r SET {_WAKE_SET}
+FROM (SELECT DISTINCT run_id FROM s WHERE pending = 0) w
+WHERE r.id = w.run_id AND r.finished_at IS NULL RETURNING r.id
+"""
+
+# Parents that ended: what becomes of the children that are still open.
+REQUEST_CANCEL_OF_CHILDREN = f"""
+WITH ids AS MATERIALIZED (
+  SELECT id FROM executions_run
+  WHERE parent_id = ANY(%s) AND finished_at IS NULL AND parent_close = 'REQUEST_CANCEL'
+  ORDER BY id FOR UPDATE)
+UPDATE executions_run r SET cancel_requested_at = coalesce(r.cancel_requested_at, flowmaestro_now()),
+  cancel_reason = coalesce(r.cancel_reason, 'its parent ended'), {_WAKE_SET}
+FROM ids WHERE r.id = ids.id RETURNING r.id
+"""
+TERMINATED_CHILDREN = """
+SELECT id FROM executions_run
+WHERE parent_id = ANY(%s) AND finished_at IS NULL AND parent_close = 'TERMINATE'
+ORDER BY id
+"""
+
+# A move made from outside the executor (cancel, expiry, crash, terminate): the same for a set.
+END_RUNS = """
+WITH ids AS MATERIALIZED (
+  SELECT id FROM executions_run WHERE id = ANY(%s) AND finished_at IS NULL
+    AND (%s::text[] IS NULL OR status = ANY(%s::text[]))
+  ORDER BY id FOR UPDATE),
+u AS (
+  UPDATE executions_run r SET status = %s, error = %s::jsonb, finished_at = flowmaestro_now(),
+    claim = NULL, wakes = r.wakes + 1, event_seq = r.event_seq + 1
+  FROM ids WHERE r.id = ids.id
+  RETURNING r.id, r.event_seq, r.parent_id, r.parent_step
+),
+e AS (
+  INSERT INTO executions_runevent (run_id, seq, type, data)
+  SELECT id, event_seq, %s, jsonb_build_object('error', %s::jsonb) FROM u
+)
+SELECT id, parent_id, parent_step FROM u
+"""
+
+INSERT_TOKENS = f"""
+INSERT INTO executions_waittoken (id, run_id, step_key, status, timeout_at, tags)
+SELECT id, run, key, 'WAITING', flowmaestro_now() + make_interval(secs => wait),
+       coalesce((SELECT array_agg(t) FROM jsonb_array_elements_text(tags) t), '{{}}')
+FROM {_unnest("x", id="text", run="text", key="text", wait="float8", tags="jsonb")}
+ON CONFLICT (run_id, step_key) WHERE run_id IS NOT NULL DO NOTHING
+"""
+# One outcome: the run is locked first, then the token compared and set, and whoever the run's
+# lock made wait sees the token as it is by then.
+COMPLETE_TOKEN = f"""
+WITH ids AS MATERIALIZED (
+  SELECT r.id FROM executions_run r
+  WHERE r.id IN (SELECT run_id FROM executions_waittoken WHERE id = %s
+                 UNION SELECT run_id FROM executions_tokenwaiter WHERE token_id = %s)
+    AND r.finished_at IS NULL
+  ORDER BY r.id FOR UPDATE
+),
+c AS (
+  UPDATE executions_waittoken SET status = 'COMPLETED', output = %s::jsonb,
+    completed_at = flowmaestro_now()
+  WHERE id = %s AND status = 'WAITING' AND (SELECT count(*) FROM ids) >= 0
+    AND (timeout_at IS NULL OR timeout_at > flowmaestro_now())
+  RETURNING id
+),
+w AS (
+  UPDATE executions_run r SET {_WAKE_SET} FROM ids, c WHERE r.id = ids.id RETURNING r.id
+)
+SELECT c.id, pg_notify('{CHANNEL}', coalesce((SELECT string_agg(w.id, ',') FROM w), '')) FROM c
+"""
+# A run that joined while the statement above waited; a later one waits for its row and looks.
+LATE_WAITERS = """
+SELECT run_id FROM executions_tokenwaiter WHERE token_id = %s ORDER BY run_id
+"""
+INSERT_TOKEN_WAITERS = f"""
+INSERT INTO executions_tokenwaiter (token_id, run_id)
+SELECT token, run FROM {_unnest("x", token="text", run="text")} ON CONFLICT DO NOTHING
+"""
+CONSUME_SIGNALS = f"""
+UPDATE executions_signal g SET consumed_by = x.key
+FROM {_unnest("x", id="text", key="text")} WHERE g.id = x.id
+"""
+APPEND_CHUNKS = f"""
+INSERT INTO executions_streamchunk (run_id, stream, index, data)
+SELECT x.run, x.stream, x.n + coalesce(
+    (SELECT max(c.index) + 1 FROM executions_streamchunk c
+     WHERE c.run_id = x.run AND c.stream = x.stream), 0), x.data
+FROM {_unnest("x", run="text", stream="text", n="int", data="jsonb")}
+"""
+LOCK_METADATA = """
+SELECT run_id, metadata FROM executions_rundata WHERE run_id = ANY(%s) ORDER BY run_id FOR UPDATE
+"""
+WRITE_METADATA = f"""
+UPDATE executions_rundata d SET metadata = x.metadata
+FROM {_unnest("x", run="text", metadata="jsonb")} WHERE d.run_id = x.run
+"""
+
+# A worker that stops gives its runs back; nothing is held against them.
+RELEASE = """
+UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL,
+  due_at = flowmaestro_now() - make_interval(secs => priority)
+WHERE worker = %s AND status = 'EXECUTING' RETURNING id
+"""

@@ -1,0 +1,371 @@
+"""One step: its attempts, its timeouts, and what of it goes into the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import traceback
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from executions.engine import failpoints
+from executions.engine.live import LiveRun, RunGone, event_data
+from executions.engine.quiet import EngineFuture
+from executions.engine.replay import Record
+from executions.engine.rows import StepRow
+from executions.engine.waits import Wait
+from executions.errors import FlowMaestroError
+from executions.rules.retry import Retry
+from executions.rules.statuses import StepStatus
+from executions.rules.values import Json, decode, encode, typed
+
+_ERROR_LIMIT = 64 * 1024
+# Heartbeats closer together than this are kept in memory: the last one counts.
+_HEARTBEAT_EVERY = 1.0
+
+_current: ContextVar[StepContext | None] = ContextVar("current_step", default=None)
+
+
+class StepFailed(Exception):
+    """A step used up its attempts, or failed in a way that forbids another."""
+
+    def __init__(self, step: str, error: Mapping[str, Json], attempts: int) -> None:
+        self.step = step
+        self.error_type = str(error.get("type", "Error"))
+        self.message = str(error.get("message", ""))
+        self.attempts = attempts
+        self.error = dict(error)
+        super().__init__(
+            f'Step "{step}" failed after {attempts} attempt{"s" * (attempts != 1)}: '
+            f"{self.error_type}: {self.message}"
+        )
+
+
+class StepTimeout(Exception):
+    """An attempt ran longer than its start-to-close timeout, or missed its heartbeat."""
+
+
+class StepInterrupted(Exception):
+    """An at-most-once step was started and its outcome is unknown; it is not started again."""
+
+    non_retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOptions:
+    """How a step is carried out. Times are seconds."""
+
+    retry: Retry
+    timeout: float | None = None
+    schedule_to_close: float | None = None
+    heartbeat_timeout: float | None = None
+    pure: bool = False
+    at_most_once: bool = False
+    transactional: bool = False
+    kind: str = "step"
+    input: Json = None
+
+
+class StepContext:
+    """What a step's body can learn and say about its attempt; got by `current_step()`."""
+
+    def __init__(
+        self, live: LiveRun, key: str, attempt: int, last_heartbeat: Json, options: StepOptions
+    ) -> None:
+        self.run_id = live.id
+        self.key = f"{live.id}:{key}"
+        self.step = key
+        self.attempt = attempt
+        self.last_heartbeat = last_heartbeat
+        self.is_dead = False
+        self.live = live
+        self.beaten_at = live.loop.time()
+        self.details: Json = None
+        self._options = options
+        self._written_at = 0.0
+
+    def heartbeat(self, details: Json = None) -> None:
+        """Says the attempt is alive; the next attempt reads the last details.
+
+        Raises RunGone when the run was cancelled, lost, or this attempt has timed out.
+        """
+        if self.is_dead or self.live.dead or self.live.cancel_requested:
+            raise RunGone(f"The attempt of {self.key} is over.")
+        text = encode(details, field="heartbeat")
+        self.details = details
+        self.live.loop.call_soon_threadsafe(
+            functools.partial(self._beat, text), context=self.live.host.context
+        )
+
+    def _beat(self, details: str) -> None:
+        now = self.live.loop.time()
+        self.beaten_at = now
+        if self.is_dead or self.live.dead or now - self._written_at < _HEARTBEAT_EVERY:
+            return
+        self._written_at = now
+        row = StepRow(
+            self.step, self._options.kind, StepStatus.STARTED, attempt=self.attempt,
+            run_attempt=self.live.attempt, heartbeat=details,
+        )  # fmt: skip
+        self.live.put(row, "step.heartbeat", event_data(row))
+
+
+def current_step() -> StepContext:
+    """The step whose body is running. Raises RuntimeError outside of one."""
+    step = _current.get()
+    if step is None:
+        raise RuntimeError("current_step() is for the body of a step.")
+    return step
+
+
+def in_body() -> bool:
+    """Whether the caller runs inside a step's body."""
+    return _current.get() is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def return_hint(function: Callable[..., Any]) -> object:
+    """The annotated result of a step's function, or None."""
+    target = getattr(function, "func", function)
+    try:
+        return typing.get_type_hints(target).get("return")
+    except (TypeError, NameError, AttributeError):
+        return None
+
+
+class StepRun:
+    """Carries one step from asking to outcome."""
+
+    def __init__(
+        self, live: LiveRun, key: str, function: Callable[..., Any], args: tuple[Any, ...],
+        options: StepOptions,
+    ) -> None:  # fmt: skip
+        self.live = live
+        self.key = key
+        self.function = function
+        self.args = args
+        self.options = options
+        self.first_started: float | None = None
+
+    async def result(self) -> Any:
+        """The step's value: recorded, or brought about now."""
+        live, options = self.live, self.options
+        record = live.recorded.find(self.key, options.kind, run_id=live.id)
+        if record is not None and record.has_ended:
+            await live.replayed(record)
+            return self._recorded_value(record)
+        await live.frontier()
+        attempt = 1
+        heartbeat = None
+        if record is not None:
+            attempt, heartbeat = record.attempt, record.heartbeat
+            self.first_started = record.started_at
+            if record.status == StepStatus.STARTED and options.at_most_once:
+                return await self._fail(attempt, self._interrupted())
+            if record.status == StepStatus.RETRYING:
+                await self._back_off(record.wake_at or 0.0, attempt)
+                attempt += 1
+        if not options.pure:
+            await live.before_effect()
+        return await self._attempts(attempt, heartbeat)
+
+    def _recorded_value(self, record: Record) -> Any:
+        if record.status == StepStatus.FAILED:
+            raise StepFailed(self.key, record.error or {}, record.attempt)
+        return typed(record.output, return_hint(self.function), field=self.key)
+
+    async def _attempts(self, attempt: int, heartbeat: Json) -> Any:
+        live, options = self.live, self.options
+        while True:
+            context = StepContext(live, self.key, attempt, heartbeat, options)
+            started = live.loop.time()
+            if self.first_started is None:
+                self.first_started = live.host.clock.now()
+            if not options.pure:
+                await self._announce(attempt)
+            try:
+                failpoints.hit("step.before_body")
+                value = await self._body(context)
+                failpoints.hit("step.after_body")
+                text = encode(value, field=self.key, limit=settings.FLOWMAESTRO.OUTPUT_LIMIT)
+            except Exception as error:
+                wait = self._next_delay(attempt, error)
+                if wait is None:
+                    return await self._fail(attempt, error, live.loop.time() - started)
+                await self._retry_later(attempt, error, wait)
+                attempt += 1
+                heartbeat = context.last_heartbeat if context.details is None else context.details
+                continue
+            finally:
+                context.is_dead = True
+            if options.transactional:
+                return value
+            return await self._complete(attempt, text, live.loop.time() - started)
+
+    async def _announce(self, attempt: int) -> None:
+        """Says that an attempt starts; only an at-most-once or transactional step waits for it."""
+        live, options = self.live, self.options
+        row = StepRow(
+            self.key, options.kind, StepStatus.STARTED, attempt=attempt, run_attempt=live.attempt,
+            input=None if options.input is None else encode(options.input, field=self.key),
+        )  # fmt: skip
+        live.put(row, "step.started", event_data(row))
+        if options.at_most_once or options.transactional:
+            await live.written()
+
+    async def _body(self, context: StepContext) -> Any:
+        live = self.live
+        task = asyncio.current_task()
+        assert task is not None
+        token = _current.set(context)
+        live.bodies.add(task)
+        try:
+            body = self._call(context)
+            limit = self._time_left()
+            if limit is None and self.options.heartbeat_timeout is None:
+                return await body
+            return await self._in_time(body, limit, context)
+        finally:
+            live.bodies.discard(task)
+            _current.reset(token)
+
+    def _call(self, context: StepContext) -> Awaitable[Any]:
+        if self.options.transactional:
+            return self.live.host.transactional(self, context)
+        if inspect.iscoroutinefunction(self.function):
+            return self.function(*self.args)
+        return self.live.host.on_thread(self.live, self.function, self.args)
+
+    def _time_left(self) -> float | None:
+        """Seconds this attempt may take: its own limit, and what is left for all attempts."""
+        options = self.options
+        limits = [] if options.timeout is None else [options.timeout]
+        if options.schedule_to_close is not None and self.first_started is not None:
+            spent = self.live.host.clock.now() - self.first_started
+            limits.append(max(0.0, options.schedule_to_close - spent))
+        return min(limits, default=None)
+
+    async def _in_time(
+        self, body: Awaitable[Any], limit: float | None, context: StepContext
+    ) -> Any:
+        watch = self.options.heartbeat_timeout
+        future = asyncio.ensure_future(body)
+        loop = self.live.loop
+        deadline = None if limit is None else loop.time() + limit
+        try:
+            while True:
+                ends = [] if deadline is None else [deadline]
+                if watch is not None:
+                    ends.append(context.beaten_at + watch)
+                await asyncio.wait({future}, timeout=max(0.0, min(ends) - loop.time()))
+                if future.done():
+                    return future.result()
+                if deadline is not None and loop.time() >= deadline:
+                    raise StepTimeout(f"The attempt took longer than {limit:g} s.")
+                if watch is not None and loop.time() >= context.beaten_at + watch:
+                    raise StepTimeout(f"No heartbeat for {watch:g} s.")
+        finally:
+            if not future.done():
+                context.is_dead = True
+                future.cancel()
+
+    def _next_delay(self, attempt: int, error: Exception) -> float | None:
+        """Seconds until the next attempt; None when there is none."""
+        retry = self.options.retry
+        if not retry.allows(attempt, error):
+            return None
+        named = getattr(error, "retry_after", None)
+        delay = float(named) if isinstance(named, (int, float)) else retry.delay(attempt)
+        limit = self.options.schedule_to_close
+        if limit is not None and self.first_started is not None:
+            spent = self.live.host.clock.now() - self.first_started
+            if spent + delay >= limit:
+                return None
+        return delay
+
+    async def _retry_later(self, attempt: int, error: Exception, delay: float) -> None:
+        live = self.live
+        row = StepRow(
+            self.key, self.options.kind, StepStatus.RETRYING, attempt=attempt,
+            run_attempt=live.attempt, error=error_text(error), wait=delay,
+        )  # fmt: skip
+        live.put(row, "step.retrying", event_data(row))
+        await self._back_off(live.host.clock.now() + delay, attempt)
+        await live.host.threads_ended(live)
+
+    async def _back_off(self, until: float, attempt: int) -> None:
+        future = EngineFuture(loop=self.live.loop)
+        await self.live.wait(
+            Wait(key=self.key, kind="retry", future=future, until=until, attempt=attempt)
+        )
+
+    async def _complete(self, attempt: int, text: str, lasted: float) -> Any:
+        options = self.options
+        row = StepRow(
+            self.key, options.kind, StepStatus.COMPLETED, attempt=attempt, output=text,
+            lasted=lasted,
+        )  # fmt: skip
+        if options.pure and options.input is not None:
+            row.input = encode(options.input, field=self.key)
+        # What the code goes on with is what a replay would give it: the stored JSON.
+        value = decode(text)
+        future = self.live.settle(row, value, None, durable=not options.pure, data=event_data(row))
+        if future is not None:
+            await future
+        return typed(value, return_hint(self.function), field=self.key)
+
+    async def _fail(self, attempt: int, error: Exception, lasted: float | None = None) -> Any:
+        text = error_text(error)
+        row = StepRow(
+            self.key, self.options.kind, StepStatus.FAILED, attempt=attempt, error=text,
+            lasted=lasted,
+        )  # fmt: skip
+        failure = StepFailed(self.key, decode(text), attempt)
+        failure.__cause__ = error
+        # A step that must not run again makes its task fail for good too.
+        if getattr(error, "non_retryable", False):
+            failure.non_retryable = True  # type: ignore[attr-defined]
+        future = self.live.settle(row, None, failure, durable=True, data=event_data(row))
+        assert future is not None
+        await future
+
+    def _interrupted(self) -> StepInterrupted:
+        return StepInterrupted(
+            f'Step "{self.key}" runs at most once; it was started and its worker died before '
+            "its outcome was stored. Find out whether it took effect."
+        )
+
+
+def error_value(error: BaseException) -> dict[str, Json]:
+    """An error as it is stored: type, message, code and field if any, and the traceback."""
+    if isinstance(error, StepFailed):
+        value: dict[str, Json] = {"type": error.error_type, "message": str(error)}
+        value["step"] = error.step
+        return value
+    trace = "".join(traceback.format_exception(error))
+    value = {
+        "type": type(error).__name__,
+        "message": _clean(str(error) or type(error).__name__)[:_ERROR_LIMIT],
+        "traceback": _clean(trace)[-_ERROR_LIMIT:],
+    }
+    if isinstance(error, FlowMaestroError):
+        value["code"] = error.code
+        if error.field is not None:
+            value["field"] = error.field
+    return value
+
+
+def error_text(error: BaseException) -> str:
+    """The stored form of an error as JSON text."""
+    return encode(error_value(error), field="error")
+
+
+def _clean(text: str) -> str:
+    """Text that PostgreSQL stores: without NUL and lone surrogates."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

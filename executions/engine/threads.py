@@ -1,0 +1,175 @@
+"""Plain `def` tasks: the same context, used from one thread that runs all of the task's steps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from executions.engine.context import Context
+from executions.engine.live import LiveRun, RunGone
+from executions.engine.quiet import EngineFuture
+
+if TYPE_CHECKING:
+    from executions.registry import Task
+
+_SYNCHRONOUS = frozenset({"run_id", "attempt", "owner", "tags", "is_cancelled"})
+
+
+class TaskThread:
+    """A plain task's thread and its dialogue with the event loop.
+
+    The thread asks for an operation and then serves the loop: it runs the bodies of steps that
+    the operation needs, until the operation answers.
+    """
+
+    def __init__(self, live: LiveRun, task: Task, payload: Any) -> None:
+        self.live = live
+        self._task = task
+        self._payload = payload
+        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._context = contextvars.copy_context()
+        self._operation: asyncio.Task[Any] | None = None
+        self._cancelled = False
+
+    async def run(self) -> Any:
+        """The task's result; called as the run's main asyncio task."""
+        live = self.live
+        live.is_threaded = live.thread_busy = True
+        ended = EngineFuture(loop=live.loop)
+        job = live.host.pool.submit(self._context.copy().run, self._main)
+
+        def tell(_: Any) -> None:
+            live.loop.call_soon_threadsafe(settle, context=live.host.context)
+
+        def settle() -> None:
+            live.thread_busy = False
+            error = job.exception()
+            if ended.done():
+                return
+            if error is not None:
+                ended.set_exception(error)
+            else:
+                ended.set_result(job.result())
+            live.poke()
+
+        job.add_done_callback(tell)
+        return await asyncio.shield(ended)
+
+    def _main(self) -> Any:
+        context = SyncContext(self, Context(self.live))
+        return self.live.host.with_connections(self._task.function, (self._payload, context))
+
+    def operate(self, begin: Callable[[], Any]) -> Any:
+        """Carries out an operation of the context on the loop; called from the thread."""
+        if self.live.dead:
+            raise RunGone(f"Run {self.live.id} has left this process; its context is dead.")
+        self.live.loop.call_soon_threadsafe(self._begin, begin, context=self._context.copy())
+        while True:
+            what, value = self._inbox.get()
+            if what == "body":
+                self._run_body(*value)
+            elif what == "error":
+                raise value
+            else:
+                return value
+
+    def _begin(self, begin: Callable[[], Any]) -> None:
+        live = self.live
+        if self._cancelled:
+            self._cancelled = False
+            self._inbox.put(("error", asyncio.CancelledError("The run is being cancelled.")))
+            return
+
+        async def operation() -> Any:
+            result = begin()
+            return await result if asyncio.iscoroutine(result) else result
+
+        live.thread_busy = False
+        self._operation = live.loop.create_task(operation(), context=self._context.copy())
+        self._operation.add_done_callback(self._answer)
+        live.poke()
+
+    def _answer(self, operation: asyncio.Task[Any]) -> None:
+        self._operation = None
+        self.live.thread_busy = True
+        if operation.cancelled():
+            gone = RunGone(f"Run {self.live.id} has left this process; its context is dead.")
+            cancelled = asyncio.CancelledError("The run is being cancelled.")
+            self._inbox.put(("error", gone if self.live.dead else cancelled))
+        elif (error := operation.exception()) is not None:
+            self._inbox.put(("error", error))
+        else:
+            self._inbox.put(("result", operation.result()))
+
+    def cancel(self) -> None:
+        """Makes the operation under way, or the next one, raise CancelledError in the thread."""
+        if self._operation is not None:
+            self._operation.cancel()
+        else:
+            self._cancelled = True
+
+    async def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Runs a step's body on the thread; called from the loop."""
+        future: asyncio.Future[Any] = self.live.loop.create_future()
+        self._inbox.put(("body", (contextvars.copy_context(), function, args, future)))
+        return await future
+
+    def _run_body(
+        self, context: contextvars.Context, function: Callable[..., Any], args: tuple[Any, ...],
+        future: asyncio.Future[Any],
+    ) -> None:  # fmt: skip
+        try:
+            value = context.run(function, *args)
+        except BaseException as error:
+            # Whatever it is belongs to the step; the thread itself goes on serving.
+            self._post(future, error, failed=True)
+        else:
+            self._post(future, value, failed=False)
+
+    def _post(self, future: asyncio.Future[Any], value: Any, *, failed: bool) -> None:
+        def settle() -> None:
+            if not future.done():
+                (future.set_exception if failed else future.set_result)(value)
+
+        self.live.loop.call_soon_threadsafe(settle, context=self.live.host.context)
+
+
+class SyncContext:
+    """A `Context` for plain tasks: the same names, without `await` and without branches."""
+
+    def __init__(self, thread: TaskThread, context: Context) -> None:
+        self._thread = thread
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SYNCHRONOUS:
+            return getattr(self._context, name)
+        if name == "metadata":
+            return _Remote(self._thread, self._context.metadata)
+        if name == "branch":
+            raise AttributeError("A plain task has one thread; parallel branches need async def.")
+        return _Remote(self._thread, self._context).__getattr__(name)
+
+    def stream(self, name: str) -> Any:
+        """An output stream of the run."""
+        return _Remote(self._thread, self._context.stream(name))
+
+
+class _Remote:
+    """Calls the methods of an object on the loop."""
+
+    def __init__(self, thread: TaskThread, target: Any) -> None:
+        self._thread = thread
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._target, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            answer = self._thread.operate(lambda: method(*args, **options))
+            return self if answer is self._target else answer
+
+        return call

@@ -1,0 +1,108 @@
+"""Transactional steps: the body's database writes and the step's row in one commit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from executions.engine import failpoints
+from executions.engine.live import Release, RunGone, event_data
+from executions.engine.quiet import EngineFuture
+from executions.engine.rows import Batch, StepRow
+from executions.rules.statuses import StepStatus
+from executions.rules.values import Json, decode, encode, typed
+
+if TYPE_CHECKING:
+    from executions.engine.steps import StepContext, StepRun
+
+_FENCE = """
+UPDATE executions_run SET event_seq = event_seq + 1, stalls = 0
+WHERE id = %s AND claim = %s::uuid AND status = 'EXECUTING' RETURNING event_seq
+"""
+_WRITE = """
+WITH s AS (
+  UPDATE executions_step SET status = 'COMPLETED', seq = %s, output = %s::jsonb, error = NULL,
+    attempt = %s, finished_at = flowmaestro_now(), wake_at = NULL
+  WHERE run_id = %s AND key = %s
+)
+INSERT INTO executions_runevent (run_id, seq, type, data)
+VALUES (%s, %s, 'step.completed', %s::jsonb)
+"""
+_STORED = """
+SELECT output FROM executions_step WHERE run_id = %s AND key = %s AND status = 'COMPLETED'
+"""
+
+
+async def carry_out(step: StepRun, context: StepContext) -> Any:
+    """Runs the body on a thread inside one transaction that also stores its outcome.
+
+    The fence is taken last, so that the run's row is locked only for the commit.
+    """
+    from executions.engine.steps import return_hint
+
+    live = step.live
+    place = Release(EngineFuture(loop=live.loop), batch=Batch())
+    seq = asyncio.run_coroutine_threadsafe
+
+    def reserve() -> int:
+        async def take() -> int:
+            return live.reserve(place)
+
+        return seq(take(), live.loop).result()
+
+    try:
+        text = await live.host.on_thread(live, _body, (step, context, reserve))
+    except BaseException:
+        live.give_up(place)
+        raise
+    value = decode(text)
+    live.fill(place, value)
+    assert place.future is not None
+    await place.future
+    return typed(value, return_hint(step.function), field=step.key)
+
+
+def _body(step: StepRun, context: StepContext, reserve: Any) -> str:
+    try:
+        with transaction.atomic():
+            value: Json = step.function(*step.args)
+            text = encode(value, field=step.key, limit=settings.FLOWMAESTRO.OUTPUT_LIMIT)
+            _store(step, context, text, reserve())
+            failpoints.hit("transactional.before_commit")
+        failpoints.hit("transactional.after_commit")
+    except (OperationalError, InterfaceError):
+        # The commit's answer may have been lost: the row says whether it happened.
+        connection.close()
+        stored = _stored(step)
+        if stored is None:
+            raise
+        return stored
+    return text
+
+
+def _store(step: StepRun, context: StepContext, text: str, seq: int) -> None:
+    if context.is_dead:
+        raise RunGone(f"The attempt of {step.key} is over.")
+    run_id = step.live.id
+    row = StepRow(step.key, step.options.kind, StepStatus.COMPLETED, attempt=context.attempt)
+    with connection.cursor() as cursor:
+        cursor.execute(_FENCE, [run_id, step.live.claim])
+        fenced = cursor.fetchone()
+        if fenced is None:
+            raise RunGone(f"Run {run_id} is held by another worker.")
+        cursor.execute(
+            _WRITE,
+            [seq, text, context.attempt, run_id, step.key, run_id, fenced[0], event_data(row)],
+        )
+
+
+def _stored(step: StepRun) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_STORED, [step.live.id, step.key])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return row[0] if isinstance(row[0], str) else encode(row[0], field=step.key)

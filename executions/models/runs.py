@@ -1,0 +1,197 @@
+"""What a run is. What is done to runs lives in `executions/runs.py` and, for sets, in `engine/sql.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from executions.rules.statuses import FINAL, OPEN, ParentClose, RunStatus, is_final
+
+
+class IdField(models.TextField):
+    """A TypeID column: text that compares byte by byte, so that order is creation order."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("db_collation", "C")
+        super().__init__(**options)
+
+
+class Run(models.Model):
+    """One execution of a task. The row is narrow: each flush of the journal rewrites it.
+
+    Payload and metadata live in RunData; output and error are written once, at the end.
+    """
+
+    id = IdField(primary_key=True)
+    task = models.TextField()
+    status = models.TextField(choices=[(s.value, s.value) for s in RunStatus])
+    queue = models.TextField()
+    concurrency_key = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: no key
+    priority = models.IntegerField(default=0, help_text="Seconds of head start in the queue.")
+    due_at = models.DateTimeField(
+        db_default=Now(), help_text="When it was queued, less its priority: the order of claims."
+    )
+    wake_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Must have started by then.")
+    deadline_at = models.DateTimeField(null=True, blank=True, help_text="Must have ended by then.")
+    max_duration = models.FloatField(null=True, blank=True, help_text="Active seconds allowed.")
+    active_ms = models.BigIntegerField(default=0, help_text="Active milliseconds used.")
+    attempt = models.IntegerField(default=1)
+    max_attempts = models.IntegerField(null=True, blank=True)
+
+    claim = models.UUIDField(null=True, blank=True, help_text="The fence: every write carries it.")
+    worker = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: nobody holds it
+    stalls = models.SmallIntegerField(default=0, help_text="Workers that died holding this run.")
+    wakes = models.IntegerField(default=0)
+    flush_no = models.IntegerField(default=0)
+    event_seq = models.IntegerField(default=0)
+    op_seq = models.IntegerField(default=0, help_text="Metadata changes and events written so far.")
+
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_reason = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: not asked for
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        related_name="children",
+        db_constraint=False,
+        db_index=False,
+    )
+    parent_step = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: no parent waits
+    parent_close = models.TextField(
+        default=ParentClose.REQUEST_CANCEL, choices=[(p.value, p.value) for p in ParentClose]
+    )
+    root = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        related_name="descendants",
+        db_constraint=False,
+        db_index=False,
+    )
+    forked_from = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: not a fork
+    definition = models.ForeignKey(
+        "WorkflowVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="runs",
+    )
+    tags = ArrayField(models.TextField(), default=list, blank=True)
+    usage = models.JSONField(null=True, blank=True)
+
+    output = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                name="run_status_known", condition=Q(status__in=list(RunStatus))
+            ),
+            models.CheckConstraint(
+                name="run_final_is_finished",
+                condition=Q(status__in=FINAL, finished_at__isnull=False)
+                | Q(status__in=OPEN, finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="run_claimed_while_executing",
+                condition=Q(status="EXECUTING", claim__isnull=False)
+                | (~Q(status="EXECUTING") & Q(claim__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="run_delayed_has_wake_at",
+                condition=~Q(status="DELAYED") | Q(wake_at__isnull=False),
+            ),
+        )
+        # No index on a column that a flush changes: the row's update stays HOT.
+        indexes = (
+            models.Index(
+                name="run_due", fields=("due_at", "id"), condition=Q(status="QUEUED", stalls=0)
+            ),
+            models.Index(
+                name="run_suspect", fields=("due_at",), condition=Q(status="QUEUED", stalls__gt=0)
+            ),
+            models.Index(
+                name="run_timer",
+                fields=("wake_at",),
+                condition=Q(status__in=["DELAYED", "WAITING"], wake_at__isnull=False),
+            ),
+            models.Index(
+                name="run_expiry",
+                fields=("expires_at",),
+                condition=Q(status__in=["QUEUED", "DELAYED"], expires_at__isnull=False),
+            ),
+            models.Index(
+                name="run_deadline",
+                fields=("deadline_at",),
+                condition=Q(finished_at__isnull=True, deadline_at__isnull=False),
+            ),
+            models.Index(name="run_held", fields=("worker",), condition=Q(status="EXECUTING")),
+            models.Index(
+                name="run_child",
+                fields=("parent", "parent_step"),
+                condition=Q(parent__isnull=False),
+            ),
+            models.Index(name="run_of_task", fields=("task", "id")),
+            models.Index(name="run_of_status", fields=("status", "id")),
+            GinIndex(name="run_tags", fields=("tags",), condition=~Q(tags=[])),
+        )
+
+    def __str__(self) -> str:
+        return self.id
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change this run any more."""
+        return is_final(self.status)
+
+
+class RunData(models.Model):
+    """What a run was given and what it shows: kept apart from the row that each flush rewrites."""
+
+    run = models.OneToOneField(
+        Run, primary_key=True, on_delete=models.CASCADE, related_name="data", db_constraint=False
+    )
+    payload = models.JSONField(null=True)
+    metadata = models.JSONField(default=dict)
+    first_metadata = models.JSONField(
+        default=dict, help_text="Metadata at the trigger: what a replay starts from."
+    )
+
+    class Meta:
+        verbose_name_plural = "run data"
+
+    def __str__(self) -> str:
+        return self.run_id
+
+
+class IdempotencyKey(models.Model):
+    """A caller's promise that one key means one run, for as long as it lasts."""
+
+    pk = models.CompositePrimaryKey("task", "scope", "key")
+    task = models.TextField()
+    scope = models.TextField(default="global")
+    key = models.TextField()
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="idempotency_keys")
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(name="idempotency_expiry", fields=("expires_at",)),)
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.key}"

@@ -1,0 +1,66 @@
+"""What a wait token is. Completing one lives in `executions/tokens.py`."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from executions.models.runs import IdField, Run
+from executions.rules.statuses import TokenStatus
+
+
+class WaitToken(models.Model):
+    """A promise a run is parked on; it has exactly one outcome."""
+
+    id = IdField(primary_key=True)
+    run = models.ForeignKey(
+        Run, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens", db_index=False
+    )
+    step_key = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: made outside a run
+    status = models.TextField(
+        choices=[(s.value, s.value) for s in TokenStatus], default=TokenStatus.WAITING
+    )
+    timeout_at = models.DateTimeField(null=True, blank=True)
+    output = models.JSONField(null=True, blank=True)
+    tags = ArrayField(models.TextField(), default=list, blank=True)
+    secret_hash = models.BinaryField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                name="token_status_known", condition=Q(status__in=list(TokenStatus))
+            ),
+            models.UniqueConstraint(
+                name="one_token_per_step",
+                fields=("run", "step_key"),
+                condition=Q(run__isnull=False),
+            ),
+        )
+        indexes = (
+            models.Index(
+                name="token_timeout",
+                fields=("timeout_at",),
+                condition=Q(status="WAITING", timeout_at__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class TokenWaiter(models.Model):
+    """A run that waits for a token, so that the token's completion knows whom to wake."""
+
+    pk = models.CompositePrimaryKey("token_id", "run_id")
+    token = models.ForeignKey(
+        WaitToken, on_delete=models.CASCADE, related_name="waiters", db_index=False
+    )
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.run_id} waits for {self.token_id}"

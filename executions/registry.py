@@ -1,0 +1,144 @@
+"""Tasks: named work that can be run. `@task` registers a function; runs refer to it by id."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import autodiscover_modules
+
+from executions.errors import Invalid, NotFound
+from executions.rules import durations
+from executions.rules.durations import Duration
+from executions.rules.retry import Retry
+from executions.rules.values import Json, typed
+
+if typing.TYPE_CHECKING:
+    from executions.runs import Handle
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A registered task. Times are seconds; None means no limit."""
+
+    id: str
+    function: Function
+    retry: Retry | None = None
+    max_duration: float | None = None
+    run_timeout: float | None = None
+    ttl: float | None = None
+    queue: str
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function runs on the event loop; a plain one runs on a thread."""
+        return inspect.iscoroutinefunction(self.function)
+
+    def parse(self, payload: Json) -> Any:
+        """The payload as the function's first parameter is annotated.
+
+        Raises Invalid naming the first field that does not fit.
+        """
+        return typed(payload, _payload_hint(self.function), field="payload")
+
+    def trigger(self, payload: Any = None, **options: Any) -> Handle:
+        """Starts a run; see `executions.runs.trigger` for the options."""
+        from executions import runs
+
+        return runs.trigger(self.id, payload, **options)
+
+    def batch_trigger(self, payloads: typing.Sequence[Any], **options: Any) -> list[Handle]:
+        """Starts a run per payload, all or none; handles in the order of the payloads."""
+        from executions import runs
+
+        return runs.batch_trigger(self.id, payloads, **options)
+
+    def run(self, payload: Any = None, *, ctx: Any = None) -> Any:
+        """Calls the function directly, for a unit test; an async one gives a coroutine."""
+        from executions.testing import DirectContext
+
+        return self.function(self.parse(payload), DirectContext() if ctx is None else ctx)
+
+
+_tasks: dict[str, Task] = {}
+
+
+def task(
+    id: str,
+    *,
+    retry: Retry | None = None,
+    max_duration: Duration | None = None,
+    run_timeout: Duration | None = None,
+    ttl: Duration | None = None,
+    queue: str | None = None,
+) -> Callable[[Function], Task]:
+    """Registers `function(payload, ctx)` as a task. Raises Invalid when the id is taken."""
+    if not id or len(id) > 128 or any(letter.isspace() for letter in id):
+        raise Invalid(f"A task's id is 1 to 128 characters without spaces, not {id!r}.", field="id")
+
+    def register(function: Function) -> Task:
+        known = _tasks.get(id)
+        if known is not None and known.function.__qualname__ != function.__qualname__:
+            raise Invalid(
+                f'Two tasks have the id "{id}": {known.function.__module__} and '
+                f"{function.__module__}. Give each its own.",
+                field="id",
+            )
+        entry = Task(
+            id=id,
+            function=function,
+            retry=retry,
+            max_duration=_optional(max_duration, "max_duration"),
+            run_timeout=_optional(run_timeout, "run_timeout"),
+            ttl=_optional(ttl, "ttl"),
+            queue=queue or id,
+        )
+        _tasks[id] = entry
+        return entry
+
+    return register
+
+
+def get_task(task_id: str) -> Task:
+    """The task of that id. Raises NotFound naming those there are."""
+    try:
+        return _tasks[task_id]
+    except KeyError:
+        known = ", ".join(sorted(_tasks)) or "none"
+        raise NotFound(
+            f'There is no task "{task_id}". Registered: {known}.', field="task"
+        ) from None
+
+
+def all_tasks() -> list[Task]:
+    """Every registered task, by id."""
+    return [_tasks[key] for key in sorted(_tasks)]
+
+
+def _optional(value: Duration | None, field: str) -> float | None:
+    return None if value is None else durations.seconds(value, field=field)
+
+
+@functools.cache
+def _payload_hint(function: Function) -> object:
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return None
+    parameters = list(inspect.signature(function).parameters)
+    return hints.get(parameters[0]) if parameters else None
+
+
+def load_tasks() -> None:
+    """Imports what registers tasks: each app's `tasks`, and FLOWMAESTRO_TASK_MODULES."""
+    autodiscover_modules("tasks")
+    for module in settings.FLOWMAESTRO.TASK_MODULES:
+        import_module(module)

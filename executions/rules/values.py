@@ -1,0 +1,104 @@
+"""What may be stored as JSON, and how a Python value becomes it and comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import json
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from executions.errors import Invalid, TooLarge
+
+Json = Any
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (uuid.UUID, Decimal)):
+        return str(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+_ENCODE = json.JSONEncoder(
+    allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain
+).encode
+
+
+def encode(value: object, *, field: str, limit: int | None = None) -> str:
+    """The value as JSON text that PostgreSQL takes: no NaN, no NUL, no lone surrogate.
+
+    Raises Invalid naming `field`, or TooLarge when the text is over `limit` bytes.
+    """
+    try:
+        text = _ENCODE(value)
+        if not text.isascii():
+            size = len(text.encode())
+        else:
+            size = len(text)
+    except UnicodeEncodeError as error:
+        raise Invalid(f"{field} holds a lone surrogate, which is no text.", field=field) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"{field} cannot be stored as JSON: {error}.", field=field) from error
+    if "\\u0000" in text and "\0" in _strings(value):
+        raise Invalid(f"{field} holds a NUL character, which PostgreSQL refuses.", field=field)
+    if limit is not None and size > limit:
+        raise TooLarge(
+            f"{field} is {size:,} bytes of JSON; at most {limit:,} are allowed.", field=field
+        )
+    return text
+
+
+def _strings(value: object) -> str:
+    """All text of a value in one piece, to look for characters in."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "".join(_strings(key) + _strings(item) for key, item in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return "".join(_strings(item) for item in value)
+    if isinstance(value, (int, float, bool)) or value is None:
+        return ""
+    return _strings(_plain(value))
+
+
+def decode(text: str) -> Json:
+    """The value of a JSON text."""
+    return json.loads(text)
+
+
+def is_structured(hint: object) -> bool:
+    """Whether a type annotation names a class that JSON must be turned into."""
+    return isinstance(hint, type) and (
+        issubclass(hint, BaseModel) or dataclasses.is_dataclass(hint)
+    )
+
+
+def typed(value: Json, hint: object, *, field: str) -> Any:
+    """The JSON value as the annotated model or dataclass; unchanged for any other annotation.
+
+    Raises Invalid naming the first field that does not fit.
+    """
+    if not is_structured(hint):
+        return value
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join([field, *(str(part) for part in first["loc"])])
+        raise Invalid(f"{path}: {first['msg']}.", field=path) from error
