@@ -63,9 +63,12 @@ class Task:
 
     def run(self, payload: Any = None, *, ctx: Any = None) -> Any:
         """Calls the function directly, for a unit test; an async one gives a coroutine."""
-        from executions.testing import DirectContext
+        from executions.testing import DirectContext, SyncDirectContext
 
-        return self.function(self.parse(payload), DirectContext() if ctx is None else ctx)
+        context = DirectContext() if ctx is None else ctx
+        if not self.is_async and isinstance(context, DirectContext):
+            context = SyncDirectContext(context)
+        return self.function(self.parse(payload), context)
 
 
 _tasks: dict[str, Task] = {}

@@ -111,7 +111,7 @@ def trigger(
 
 
 def batch_trigger(task: Task | str, payloads: Sequence[Any], **options: Any) -> list[Handle]:
-    """Starts a run per payload, all or none; at most 1,000, handles in the order of the payloads."""
+    """Starts a run per payload, all or none; handles in the order of the payloads."""
     limit = settings.FLOWMAESTRO.BATCH_LIMIT
     if not isinstance(payloads, Sequence) or isinstance(payloads, str):
         raise Invalid("A batch is a list of payloads.", field="payloads")
@@ -343,7 +343,8 @@ def end(
     """
     assert is_final(status)
     cursor.execute(
-        "SELECT DISTINCT parent_id FROM executions_run WHERE id = ANY(%s) AND parent_id IS NOT NULL",
+        "SELECT DISTINCT parent_id FROM executions_run "
+        "WHERE id = ANY(%s) AND parent_id IS NOT NULL",
         [list(ids)],
     )
     _lock(cursor, sorted({*ids, *(row[0] for row in cursor.fetchall())}))

@@ -66,18 +66,34 @@ def complete(token_id: str, output: Any = None) -> WaitToken:
     text = encode(output, field="output", limit=settings.FLOWMAESTRO.PAYLOAD_LIMIT)
     if not has_prefix(token_id, "waitpoint"):
         raise NotFound(f"There is no wait token {token_id!r}.", field="token")
+    failpoints.hit("token.before_commit")
+    rows = db.execute(sql.COMPLETE_TOKEN, (token_id, token_id, text, token_id))
+    failpoints.hit("token.after_commit")
+    if not rows:
+        raise TokenClosed(retrieve(token_id))
+    run_id, step_key, timeout_at, tags, created_at, completed_at, _ = rows[0]
+    if run_id is None:
+        wake_late_waiters(token_id)
+    return WaitToken(
+        id=token_id,
+        run_id=run_id,
+        step_key=step_key,
+        status=TokenStatus.COMPLETED,
+        timeout_at=timeout_at,
+        output=output,
+        tags=tags,
+        created_at=created_at,
+        completed_at=completed_at,
+    )
+
+
+def wake_late_waiters(token_id: str | None = None) -> None:
+    """Wakes runs that joined a token, or any, just as it got its outcome."""
     with transaction.atomic():
-        won = db.execute(sql.COMPLETE_TOKEN, (token_id, token_id, text, token_id))
-        late = [row[0] for row in db.execute(sql.LATE_WAITERS, (token_id,))] if won else []
+        late = sorted({row[0] for row in db.execute(sql.TAKE_LATE_WAITERS, (token_id, token_id))})
         if late:
             db.execute(sql.WAKE, (late,))
             db.execute(sql.NOTIFY, (notify_payload(late),))
-        failpoints.hit("token.before_commit")
-    failpoints.hit("token.after_commit")
-    token = retrieve(token_id)
-    if not won:
-        raise TokenClosed(token)
-    return token
 
 
 def as_value(token: WaitToken) -> dict[str, Json]:

@@ -23,7 +23,7 @@ def parameters() -> dict[str, Any]:
 
 
 async def connect(name: str, *, durable: bool = True) -> psycopg.AsyncConnection[Any]:
-    """An autocommit connection for the hot path; `durable=False` only where a loss repeats a claim."""
+    """An autocommit connection of the hot path; not `durable` where a loss repeats a claim."""
     conn = await psycopg.AsyncConnection.connect(
         **{**parameters(), "application_name": f"flowmaestro {name}"},
         autocommit=True,

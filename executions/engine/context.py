@@ -9,11 +9,10 @@ from typing import Any
 
 from django.conf import settings
 
-from executions.engine.live import LiveRun, RunGone, event_data
+from executions.engine.live import LiveRun, RunGone
 from executions.engine.projections import Metadata, Stream
-from executions.engine.quiet import EngineFuture
 from executions.engine.results import ChildFailed, ChildResult, Token, TokenResult, TokenTimedOut
-from executions.engine.rows import StepRow, TokenRow
+from executions.engine.rows import StepRow, TokenRow, event_data
 from executions.engine.steps import (
     StepContext,
     StepFailed,
@@ -130,7 +129,7 @@ class Context:
 
     def _key(self, kind: str, name: str | None) -> str:
         live = self._live
-        if live.dead:
+        if live.is_over:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
         if in_body():
             raise Conflict(
@@ -159,7 +158,7 @@ class Context:
         task = asyncio.current_task()
         if self._user is task:
             return
-        if self._user is not None and not self._user.done() and not self._live.is_threaded:
+        if self._user is not None and not self._user.done() and self._live.thread is None:
             raise BranchRequired(
                 "Two asyncio tasks use one context, so the order of their steps would be chance. "
                 "Give each its own: ctx.branch(name).",
@@ -235,16 +234,16 @@ class Context:
         key = self._key("sleep", name)
         record = live.recorded.find(key, "sleep", run_id=live.id)
         if record is not None and record.has_ended:
-            await live.replayed(record)
+            await live.moments.replayed(record)
             return
         if record is None:
-            await live.frontier()
+            await live.moments.frontier()
             until = live.host.clock.now() + seconds
             row = StepRow(key, "sleep", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt)
-            live.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", event_data(row))
         else:
             until = record.wake_at or 0.0
-        await live.wait(Wait(key=key, kind="sleep", future=self._future(), until=until))
+        await live.moments.wait(Wait(key=key, kind="sleep", future=live.future(), until=until))
 
     async def create_token(
         self, name: str | None = None, *, timeout: Duration | None = None,
@@ -257,13 +256,13 @@ class Context:
         key = self._key("token", name)
         record = live.recorded.find(key, "token", run_id=live.id)
         if record is not None and record.has_ended:
-            await live.replayed(record)
+            await live.moments.replayed(record)
             return Token(id=record.output["id"], name=key)
-        await live.frontier()
+        await live.moments.frontier()
         token = Token(id=new_id("waitpoint"), name=key)
-        live.batch.extra().tokens.append(TokenRow(token.id, key, wait, tag_text))
+        live.outbox.batch.extra().tokens.append(TokenRow(token.id, key, wait, tag_text))
         row = StepRow(key, "token", StepStatus.COMPLETED, output=f'{{"id":"{token.id}"}}')
-        future = live.settle(row, None, None, durable=False, data=event_data(row))
+        future = live.moments.settle(row, None, None, durable=False)
         if future is not None:
             await future
         return token
@@ -276,19 +275,19 @@ class Context:
         key = self._key("wait", f"{local}:wait")
         record = live.recorded.find(key, "wait", run_id=live.id)
         if record is not None and record.has_ended:
-            await live.replayed(record)
+            await live.moments.replayed(record)
             return TokenResult(**record.output)
-        await live.frontier()
+        await live.moments.frontier()
         if record is None:
             row = StepRow(
                 key, "wait", StepStatus.WAITING, run_attempt=live.attempt,
                 input=f'{{"token":{encode(token_id, field="token")}}}',
             )  # fmt: skip
-            live.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", event_data(row))
         if isinstance(token, str):
             await live.host.join_token(live, token)
-        wait = Wait(key=key, kind="token", future=self._future(), subject=token_id)
-        return TokenResult(**await live.wait(wait))
+        wait = Wait(key=key, kind="token", future=live.future(), subject=token_id)
+        return TokenResult(**await live.moments.wait(wait))
 
     async def wait_for_signal(
         self, name: str, *, timeout: Duration | None = None, key: str | None = None
@@ -299,9 +298,9 @@ class Context:
         key = self._key(f"signal:{name}", key)
         record = live.recorded.find(key, "signal", run_id=live.id)
         if record is not None and record.has_ended:
-            await live.replayed(record)
+            await live.moments.replayed(record)
             return TokenResult(**record.output)
-        await live.frontier()
+        await live.moments.frontier()
         until = None
         if record is not None:
             until = record.wake_at
@@ -310,11 +309,11 @@ class Context:
                 key, "signal", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt,
                 input=f'{{"signal":{encode(name, field="name")}}}',
             )  # fmt: skip
-            live.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", event_data(row))
             until = None if seconds is None else live.host.clock.now() + seconds
             live.host.reload_soon(live)
-        wait = Wait(key=key, kind="signal", future=self._future(), until=until, subject=name)
-        return TokenResult(**await live.wait(wait))
+        wait = Wait(key=key, kind="signal", future=live.future(), until=until, subject=name)
+        return TokenResult(**await live.moments.wait(wait))
 
     # ---- children -------------------------------------------------------------------------------
 
@@ -324,13 +323,13 @@ class Context:
         key = self._key("trigger", options.pop("name", None))
         record = live.recorded.find(key, "trigger", run_id=live.id)
         if record is not None and record.has_ended:
-            await live.replayed(record)
+            await live.moments.replayed(record)
             return record.output
-        await live.frontier()
+        await live.moments.frontier()
         options.setdefault("parent_close", "ABANDON")
         run_id = self._add_child(task, payload, options, step=None)
         row = StepRow(key, "trigger", StepStatus.COMPLETED, output=f'"{run_id}"')
-        future = live.settle(row, None, None, durable=False, data=event_data(row))
+        future = live.moments.settle(row, None, None, durable=False)
         if future is not None:
             await future
         return run_id
@@ -358,9 +357,9 @@ class Context:
         key = self._key("children", name)
         record = live.recorded.find(key, "children", run_id=live.id)
         if record is not None and record.has_ended:
-            await live.replayed(record)
+            await live.moments.replayed(record)
             return [ChildResult(**result) for result in record.output]
-        await live.frontier()
+        await live.moments.frontier()
         if not children:
             return []
         if record is None:
@@ -370,24 +369,24 @@ class Context:
                 for task, payload, options in children
             ]
             ids = [run_id for run_id, _ in documents]
-            live.batch.extra().runs.extend(document for _, document in documents)
+            live.outbox.batch.extra().runs.extend(document for _, document in documents)
             live.has_children = True
             row = StepRow(
                 key, "children", StepStatus.WAITING, pending=len(ids), run_attempt=live.attempt,
                 input=encode({"runs": ids}, field=key),
             )  # fmt: skip
-            live.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", event_data(row))
         else:
             ids = record.input["runs"]
-        wait = Wait(key=key, kind="children", future=self._future(), children=ids)
-        return [ChildResult(**result) for result in await live.wait(wait)]
+        wait = Wait(key=key, kind="children", future=live.future(), children=ids)
+        return [ChildResult(**result) for result in await live.moments.wait(wait)]
 
     def _add_child(
         self, task: Any, payload: Json, options: dict[str, Any], *, step: str | None
     ) -> str:
         live = self._live
         run_id, document = live.host.child_document(live, task, payload, options, step)
-        live.batch.extra().runs.append(document)
+        live.outbox.batch.extra().runs.append(document)
         live.has_children = True
         return run_id
 
@@ -399,12 +398,9 @@ class Context:
         if live.dead:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
         text = encode({} if data is None else data, field="data")
-        if live.next_op():
-            live.batch.events.append((type, text))
+        if live.outbox.next_op():
+            live.outbox.batch.events.append((type, text))
             live.host.journal.mark(live)
-
-    def _future(self) -> EngineFuture:
-        return EngineFuture(loop=self._live.loop)
 
 
 def _seconds(value: Duration | None, field: str) -> float | None:

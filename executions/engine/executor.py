@@ -25,6 +25,7 @@ from executions.engine.live import LiveRun, current_live
 from executions.engine.loop import EngineLoop, make_task
 from executions.engine.rows import Move
 from executions.engine.takeover import Ticker
+from executions.engine.waits import Findings
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus
 from executions.rules.values import Json
@@ -45,7 +46,7 @@ class Executor:
     def __init__(self) -> None:
         options = settings.FLOWMAESTRO
         self.loop = EngineLoop()
-        self.loop.set_task_factory(make_task)  # type: ignore[arg-type]
+        self.loop.set_task_factory(make_task)
         self.context = contextvars.copy_context()
         self.clock = Clock()
         self.capacity: int = options.WORKER_CONCURRENCY
@@ -61,6 +62,8 @@ class Executor:
         self.ticker = Ticker(self)
         self.journal: Journal
         self._claims: psycopg.AsyncConnection[Any]
+        self._reconnecting = asyncio.Lock()
+        self._strays: set[str] = set()
         self._wanted = asyncio.Event()
         self._stopping = False
         self._jobs: set[asyncio.Task[Any]] = set()
@@ -83,7 +86,7 @@ class Executor:
             self.loop.call_soon_threadsafe(self._wanted.set)
 
     def stop(self, grace: float) -> None:
-        """Claims no more, gives what is in hand `grace` seconds to end or park, releases the rest."""
+        """Claims no more; what is in hand gets `grace` seconds, what is left then is released."""
         if not self._thread.is_alive():
             return
         future = asyncio.run_coroutine_threadsafe(self._drain(grace), self.loop)
@@ -114,6 +117,7 @@ class Executor:
         for job in list(self._jobs):
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self.journal.close()
         await self._claims.close()
 
     async def _drain(self, grace: float) -> None:
@@ -121,7 +125,7 @@ class Executor:
         self._wanted.set()
         ends = self.loop.time() + grace
         for live in list(self.hand.values()):
-            live.poke()
+            live.moments.poke()
         while self.hand and self.loop.time() < ends:
             await asyncio.sleep(0.02)
         for live in list(self.hand.values()):
@@ -162,9 +166,7 @@ class Executor:
     async def _claim(self, free: int) -> int:
         suspects = 0 if any(live.row["stalls"] for live in self.hand.values()) else 1
         failpoints.hit("claim.before")
-        rows = await load.claim(
-            self._claims, self.ticker.worker_id, runs=free - suspects, suspects=suspects
-        )
+        rows = await load.claim(self._claims, self.ticker.worker_id, runs=free, suspects=suspects)
         failpoints.hit("claim.after")
         if not rows:
             return 0
@@ -173,19 +175,24 @@ class Executor:
         records, found = await load.journals(self._claims, rows)
         for row in rows:
             run = row["id"]
-            live = LiveRun(row, records.get(run, []), found.get(run) or load.Findings(), self)
+            live = LiveRun(row, records.get(run, []), found.get(run) or Findings(), self)
             self._begin(live)
-        return len(rows) + (1 if suspects else 0)
+        return len(rows)
 
     async def _reconnect_claims(self) -> None:
-        with contextlib.suppress(psycopg.Error, OSError):
-            await self._claims.close()
-        while not self._stopping:
-            try:
-                self._claims = await connect("claims", durable=False)
+        """Replaces the connection; of several that found it broken, the first does so for all."""
+        broken = self._claims
+        async with self._reconnecting:
+            if self._claims is not broken:
                 return
-            except (psycopg.Error, OSError):
-                await asyncio.sleep(_RECONNECT_SECONDS)
+            with contextlib.suppress(psycopg.Error, OSError):
+                await broken.close()
+            while not self._stopping:
+                try:
+                    self._claims = await connect("claims", durable=False)
+                    return
+                except (psycopg.Error, OSError):
+                    await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _begin(self, live: LiveRun) -> None:
         from executions.engine.main import run_code
@@ -197,7 +204,7 @@ class Executor:
         live.main = self.loop.create_task(run_code(live), context=context)
         live.main.add_done_callback(lambda task: self._code_ended(live, task), context=self.context)
         if live.replaying or live.cancel_requested:
-            live.poke()
+            live.moments.poke()
 
     def _limit_time(self, live: LiveRun) -> None:
         """Arms `max_duration` (active time, over all attempts) and `run_timeout` (wall clock)."""
@@ -218,11 +225,11 @@ class Executor:
             return
         try:
             move = ending_of(live, main)
-        except Exception as error:  # The ending itself must not leave a run hanging.
+        except Exception:  # The ending itself must not leave a run hanging.
             logger.exception("The end of run %s could not be written.", live.id)
             move = Move(
                 status=RunStatus.SYSTEM_FAILURE, event="run.failed",
-                error=f'{{"type":"{type(error).__name__}","message":"Its end could not be written."}}',
+                error='{"type":"InternalError","message":"Its end could not be written."}',
             )  # fmt: skip
         if move is not None:
             live.end(move)
@@ -236,8 +243,8 @@ class Executor:
         if self.hand.get(live.id) is live:
             del self.hand[live.id]
             self._wanted.set()
-        if live.parked_until is not None:
-            self.ticker.wake_at(live.parked_until - self.clock.now())
+        if live.moments.parked_until is not None:
+            self.ticker.wake_at(live.moments.parked_until - self.clock.now())
 
     def cancel_code(self, live: LiveRun) -> None:
         """Raises CancelledError in the run's code."""
@@ -261,25 +268,38 @@ class Executor:
             self.spawn(self._reload(live))
 
     async def _reload(self, live: LiveRun) -> None:
-        live.reloading = False
-        rows = await self._query(sql.LOOK_UP, ([live.id],))
-        if live.dead or not rows:
+        while not (live.dead or self._stopping):
+            live.reloading = False
+            try:
+                await self._look_up(live)
+                return
+            except (psycopg.Error, OSError) as error:
+                logger.warning("Looking up run %s failed and is tried again: %s", live.id, error)
+                live.reloading = True
+                await self._reconnect_claims()
+
+    async def _look_up(self, live: LiveRun) -> None:
+        """Reads the run's `wakes`, and only then what its waits have come to."""
+        cursor = await self._claims.execute(sql.LOOK_UP, ([live.id],))
+        row = await cursor.fetchone()
+        if live.dead:
             return
-        if rows[0][1] != live.claim:
+        if row is None or row[1] != live.claim:
             if not live.is_leaving:
                 live.on_lost()
             return
         waits = [
-            (wait.step_kind, wait.key, {"token": wait.subject}) for wait in live.waits.values()
+            (wait.step_kind, wait.key, {"token": wait.subject})
+            for wait in live.moments.waits.values()
         ]
         found = await load.findings(self._claims, {live.id: waits})
         if not live.dead:
-            live.found(found.get(live.id) or load.Findings(), rows[0][3])
+            live.moments.found(found.get(live.id) or Findings(), row[3])
 
     async def join_token(self, live: LiveRun, token: str) -> None:
         """Makes the completion of a token that was made elsewhere wake this run."""
-        live.batch.extra().token_waits.append(token)
-        await live.written()
+        live.outbox.batch.extra().token_waits.append(token)
+        await live.outbox.written()
         self.reload_soon(live)
 
     def child_document(
@@ -354,6 +374,11 @@ class Executor:
     def on_polled(self, rows: list[tuple[str, int, bool, float]]) -> None:
         """Takes the ticker's look at the runs this worker holds; called on the loop."""
         held = {row[0]: row for row in rows}
+        # Claimed, but the answer never arrived: twice in a row is no claim under way.
+        strays = held.keys() - self.hand.keys()
+        for run in strays & self._strays:
+            self.spawn(self._query(sql.RELEASE_ONE, (run, self.ticker.worker_id)))
+        self._strays = strays
         for live in list(self.hand.values()):
             row = held.get(live.id)
             if live.is_leaving or live.claimed_after_poll:

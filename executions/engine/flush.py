@@ -121,7 +121,7 @@ def _parameters(items: Sequence[Item]) -> tuple[str, ...]:
     return (*_columns(heads, 14), sql.column(locks), *_columns(steps, 14), *_columns(events, 5))
 
 
-def _columns(rows: list[tuple[str | None, ...]] | list[tuple[str, ...]], width: int) -> list[str]:
+def _columns(rows: Sequence[tuple[str | None, ...]], width: int) -> list[str]:
     if not rows:
         return [""] * width
     return [sql.column(values) for values in zip(*rows, strict=True)]

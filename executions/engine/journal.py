@@ -57,9 +57,8 @@ class Journal:
             if not self._dirty:
                 continue
             lives, self._dirty = list(self._dirty), {}
-            await self._write([(live, live.take_batch()) for live in lives if not live.dead])
-        if self._conn is not None:
-            await self._conn.close()
+            await self._write([(live, live.outbox.take()) for live in lives if not live.dead])
+        await self.close()
 
     def stop(self) -> None:
         """Ends `run` once everything marked is written."""
@@ -73,7 +72,10 @@ class Journal:
         try:
             accepted, missing = await self._flush_until_connected(items)
         except psycopg.Error as error:
-            await self._blame(items, error)
+            if (error.sqlstate or "")[:2] in _DATA_CLASSES:
+                await self._blame(items, error)
+            else:
+                await self._try_later(items, error)
             return
         for live, batch in items:
             result = accepted.get(live.id)
@@ -104,7 +106,7 @@ class Journal:
                 if isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] == "54":
                     raise
                 logger.warning("The journal lost its connection and tries again: %s", error)
-                await self._close()
+                await self.close()
                 await asyncio.sleep(_RECONNECT_PAUSES[min(tries, len(_RECONNECT_PAUSES) - 1)])
                 tries += 1
                 items = [item for item in items if not item[0].dead]
@@ -123,14 +125,16 @@ class Journal:
             await self._write(items[middle:])
             return
         live, _batch = items[0]
-        blames_data = (error.sqlstate or "")[:2] in _DATA_CLASSES
-        logger.error(
-            "PostgreSQL refused what run %s wanted written: %s",
-            live.id,
-            error,
-            exc_info=None if blames_data else error,
-        )
+        logger.error("PostgreSQL refused what run %s wanted written: %s", live.id, error)
         live.on_refused(str(error).splitlines()[0])
+
+    async def _try_later(self, items: Sequence[Item], error: psycopg.Error) -> None:
+        """An error that no data caused, such as a table that a deploy is changing: wait for it."""
+        logger.error("A flush failed and comes again in a second.", exc_info=error)
+        await asyncio.sleep(1.0)
+        for live, _batch in items:
+            if not live.dead:
+                self.mark(live)
 
     async def _resolve_missing(self, items: Sequence[Item]) -> None:
         """Tells apart runs that were lost, rows that are locked, and flushes written before."""
@@ -141,10 +145,7 @@ class Journal:
         for live, batch in items:
             row = rows.get(live.id)
             if row is None or row[1] != live.claim:
-                moved_by_us = (
-                    row is not None and row[1] is None and row[2] >= batch.no and batch.move
-                )
-                if moved_by_us:
+                if row is not None and row[1] is None and row[2] >= batch.no and batch.move:
                     live.on_flushed(batch, flush.Result(True, False, row[3]))
                 else:
                     live.on_lost()
@@ -152,7 +153,6 @@ class Journal:
                 live.on_flushed(batch, flush.Result(False, False, row[3]))
             else:
                 locked = True
-                live.put_back(batch)
                 self.mark(live)
         if locked:
             await asyncio.sleep(_LOCKED_PAUSE)
@@ -162,7 +162,8 @@ class Journal:
             self._conn = await self._connect()
         return self._conn
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Closes the connection; the next write opens another."""
         if self._conn is not None:
             with contextlib.suppress(psycopg.Error, OSError):
                 await self._conn.close()

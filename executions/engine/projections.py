@@ -66,15 +66,15 @@ class Metadata:
         after = metadata.apply(live.metadata, [operation])
         encode(after, field="metadata", limit=settings.FLOWMAESTRO.METADATA_LIMIT)
         live.metadata = after
-        if in_body() or live.next_op():
+        if in_body() or live.outbox.next_op():
             event = encode({"op": name, "key": key, "value": value}, field="metadata")
             live.on_loop(functools.partial(self._write, operation, event))
         return self
 
     def _write(self, operation: metadata.Operation, event: str) -> None:
         live = self._live
-        live.batch.extra().metadata.append(operation)
-        live.batch.events.append(("metadata", event))
+        live.outbox.batch.extra().metadata.append(operation)
+        live.outbox.batch.events.append(("metadata", event))
         live.host.journal.mark(live)
 
 
@@ -93,5 +93,5 @@ class Stream:
         if live.dead:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
         text = encode(chunk, field="chunk")
-        if in_body() or live.next_op():
+        if in_body() or live.outbox.next_op():
             live.on_loop(functools.partial(live.append_chunk, self._name, text))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from executions.rules import metadata
+from executions.rules.metadata import Operation
+from executions.rules.values import encode
 
 JsonText = str
 
@@ -61,8 +62,7 @@ class Extras:
     runs: list[JsonText] = field(default_factory=list)
     signals: list[tuple[str, str]] = field(default_factory=list)
     chunks: list[tuple[str, JsonText]] = field(default_factory=list)
-    metadata: list[metadata.Operation] = field(default_factory=list)
-    family_metadata: list[tuple[str, metadata.Operation]] = field(default_factory=list)
+    metadata: list[Operation] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -76,6 +76,8 @@ class Batch:
     progress: bool = False
     no: int = 0
     ops: int = 0
+    # Outcomes nobody waited for: an effect must not begin before they are durable.
+    riding: int = 0
 
     def extra(self) -> Extras:
         """The extras, made when first needed."""
@@ -83,9 +85,9 @@ class Batch:
             self.extras = Extras()
         return self.extras
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the one flush statement says all of it."""
-        return self.extras is None and (
-            self.move is None or self.move.status in ("WAITING", "QUEUED")
-        )
+
+def event_data(row: StepRow) -> JsonText:
+    """The event of a step's row: which step, of what kind, in which attempt, for how long."""
+    lasted = "" if row.lasted is None else f',"ms":{row.lasted * 1000:.0f}'
+    key = encode(row.key, field="key")
+    return f'{{"key":{key},"kind":"{row.kind}","attempt":{row.attempt}{lasted}}}'

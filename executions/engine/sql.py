@@ -177,7 +177,8 @@ o AS MATERIALIZED (
          h.status IS NOT NULL AND (h.seen IS NULL OR h.seen = l.wakes) AS moved
   FROM h JOIN l ON l.id = h.id
   WHERE l.claim = h.claim AND l.flush_no < h.no
-    AND (h.parent IS NULL OR EXISTS (SELECT FROM l p WHERE p.id = h.parent))
+    AND (h.parent IS NULL OR EXISTS (SELECT FROM l p WHERE p.id = h.parent)
+         OR NOT EXISTS (SELECT FROM executions_run p WHERE p.id = h.parent))
 ),
 u AS (
   UPDATE executions_run r SET
@@ -298,7 +299,8 @@ WITH ids AS MATERIALIZED (
   SELECT id FROM executions_run
   WHERE parent_id = ANY(%s) AND finished_at IS NULL AND parent_close = 'REQUEST_CANCEL'
   ORDER BY id FOR UPDATE)
-UPDATE executions_run r SET cancel_requested_at = coalesce(r.cancel_requested_at, flowmaestro_now()),
+UPDATE executions_run r SET
+  cancel_requested_at = coalesce(r.cancel_requested_at, flowmaestro_now()),
   cancel_reason = coalesce(r.cancel_reason, 'its parent ended'), {_WAKE_SET}
 FROM ids WHERE r.id = ids.id RETURNING r.id
 """
@@ -334,8 +336,8 @@ SELECT id, run, key, 'WAITING', flowmaestro_now() + make_interval(secs => wait),
 FROM {_unnest("x", id="text", run="text", key="text", wait="float8", tags="jsonb")}
 ON CONFLICT (run_id, step_key) WHERE run_id IS NOT NULL DO NOTHING
 """
-# One outcome: the run is locked first, then the token compared and set, and whoever the run's
-# lock made wait sees the token as it is by then.
+# One outcome: the runs it concerns are locked first, then the token is compared and set. Whoever
+# waited for such a lock finds the token as it is by then, and loses.
 COMPLETE_TOKEN = f"""
 WITH ids AS MATERIALIZED (
   SELECT r.id FROM executions_run r
@@ -349,16 +351,19 @@ c AS (
     completed_at = flowmaestro_now()
   WHERE id = %s AND status = 'WAITING' AND (SELECT count(*) FROM ids) >= 0
     AND (timeout_at IS NULL OR timeout_at > flowmaestro_now())
-  RETURNING id
+  RETURNING run_id, step_key, timeout_at, tags, created_at, completed_at
 ),
 w AS (
   UPDATE executions_run r SET {_WAKE_SET} FROM ids, c WHERE r.id = ids.id RETURNING r.id
 )
-SELECT c.id, pg_notify('{CHANNEL}', coalesce((SELECT string_agg(w.id, ',') FROM w), '')) FROM c
+SELECT c.run_id, c.step_key, c.timeout_at, c.tags, c.created_at, c.completed_at,
+       pg_notify('{CHANNEL}', coalesce((SELECT string_agg(w.id, ',') FROM w), '')) FROM c
 """
-# A run that joined while the statement above waited; a later one waits for its row and looks.
-LATE_WAITERS = """
-SELECT run_id FROM executions_tokenwaiter WHERE token_id = %s ORDER BY run_id
+# Runs that joined a token while its completion was under way: nobody woke them yet.
+TAKE_LATE_WAITERS = """
+DELETE FROM executions_tokenwaiter w USING executions_waittoken t
+WHERE t.id = w.token_id AND t.status <> 'WAITING' AND (%s::text IS NULL OR t.id = %s)
+RETURNING w.run_id
 """
 INSERT_TOKEN_WAITERS = f"""
 INSERT INTO executions_tokenwaiter (token_id, run_id)
@@ -383,6 +388,11 @@ UPDATE executions_rundata d SET metadata = x.metadata
 FROM {_unnest("x", run="text", metadata="jsonb")} WHERE d.run_id = x.run
 """
 
+RELEASE_ONE = """
+UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL, wakes = wakes + 1,
+  due_at = flowmaestro_now() - make_interval(secs => priority)
+WHERE id = %s AND worker = %s AND status = 'EXECUTING' RETURNING id
+"""
 # A worker that stops gives its runs back; nothing is held against them.
 RELEASE = """
 UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL,

@@ -15,10 +15,9 @@ from typing import Any
 from django.conf import settings
 
 from executions.engine import failpoints
-from executions.engine.live import LiveRun, RunGone, event_data
-from executions.engine.quiet import EngineFuture
+from executions.engine.live import LiveRun, RunGone
 from executions.engine.replay import Record
-from executions.engine.rows import StepRow
+from executions.engine.rows import StepRow, event_data
 from executions.engine.waits import Wait
 from executions.errors import FlowMaestroError
 from executions.rules.retry import Retry
@@ -113,7 +112,7 @@ class StepContext:
             self.step, self._options.kind, StepStatus.STARTED, attempt=self.attempt,
             run_attempt=self.live.attempt, heartbeat=details,
         )  # fmt: skip
-        self.live.put(row, "step.heartbeat", event_data(row))
+        self.live.outbox.put(row, "step.heartbeat", event_data(row))
 
 
 def current_step() -> StepContext:
@@ -158,9 +157,9 @@ class StepRun:
         live, options = self.live, self.options
         record = live.recorded.find(self.key, options.kind, run_id=live.id)
         if record is not None and record.has_ended:
-            await live.replayed(record)
+            await live.moments.replayed(record)
             return self._recorded_value(record)
-        await live.frontier()
+        await live.moments.frontier()
         attempt = 1
         heartbeat = None
         if record is not None:
@@ -172,7 +171,7 @@ class StepRun:
                 await self._back_off(record.wake_at or 0.0, attempt)
                 attempt += 1
         if not options.pure:
-            await live.before_effect()
+            await live.outbox.before_effect()
         return await self._attempts(attempt, heartbeat)
 
     def _recorded_value(self, record: Record) -> Any:
@@ -215,9 +214,9 @@ class StepRun:
             self.key, options.kind, StepStatus.STARTED, attempt=attempt, run_attempt=live.attempt,
             input=None if options.input is None else encode(options.input, field=self.key),
         )  # fmt: skip
-        live.put(row, "step.started", event_data(row))
+        live.outbox.put(row, "step.started", event_data(row))
         if options.at_most_once or options.transactional:
-            await live.written()
+            await live.outbox.written()
 
     async def _body(self, context: StepContext) -> Any:
         live = self.live
@@ -295,13 +294,13 @@ class StepRun:
             self.key, self.options.kind, StepStatus.RETRYING, attempt=attempt,
             run_attempt=live.attempt, error=error_text(error), wait=delay,
         )  # fmt: skip
-        live.put(row, "step.retrying", event_data(row))
+        live.outbox.put(row, "step.retrying", event_data(row))
         await self._back_off(live.host.clock.now() + delay, attempt)
         await live.host.threads_ended(live)
 
     async def _back_off(self, until: float, attempt: int) -> None:
-        future = EngineFuture(loop=self.live.loop)
-        await self.live.wait(
+        future = self.live.future()
+        await self.live.moments.wait(
             Wait(key=self.key, kind="retry", future=future, until=until, attempt=attempt)
         )
 
@@ -315,7 +314,7 @@ class StepRun:
             row.input = encode(options.input, field=self.key)
         # What the code goes on with is what a replay would give it: the stored JSON.
         value = decode(text)
-        future = self.live.settle(row, value, None, durable=not options.pure, data=event_data(row))
+        future = self.live.moments.settle(row, value, None, durable=not options.pure)
         if future is not None:
             await future
         return typed(value, return_hint(self.function), field=self.key)
@@ -331,7 +330,7 @@ class StepRun:
         # A step that must not run again makes its task fail for good too.
         if getattr(error, "non_retryable", False):
             failure.non_retryable = True  # type: ignore[attr-defined]
-        future = self.live.settle(row, None, failure, durable=True, data=event_data(row))
+        future = self.live.moments.settle(row, None, failure, durable=True)
         assert future is not None
         await future
 

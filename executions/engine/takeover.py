@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import Error, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from executions import runs
+from executions import runs, tokens
 from executions.engine import failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.rules.ids import new_id
@@ -76,6 +76,7 @@ def tick(cursor: CursorWrapper) -> None:
         cursor.execute(sql.NOTIFY, [""])
     _expire(cursor)
     _time_out_tokens(cursor)
+    tokens.wake_late_waiters()
 
 
 def _expire(cursor: CursorWrapper) -> None:
@@ -204,7 +205,7 @@ def process_started(pid: int) -> int:
 
 
 class Ticker:
-    """The worker's heartbeat, and its share of what is due, on a thread with Django's connection."""
+    """The worker's heartbeat and its share of what is due, on a thread of its own."""
 
     def __init__(self, executor: Executor) -> None:
         options = settings.FLOWMAESTRO
@@ -335,8 +336,6 @@ class Ticker:
         ]
 
     def _poll(self, cursor: CursorWrapper) -> None:
-        if not self._executor.hand:
-            return
         cursor.execute(sql.LOAD_WAKES, [self.worker_id])
         rows = cursor.fetchall()
         if rows:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from executions.engine.context import Context
 from executions.engine.live import LiveRun, RunGone
-from executions.engine.quiet import EngineFuture
 
 if TYPE_CHECKING:
     from executions.registry import Task
@@ -37,8 +36,8 @@ class TaskThread:
     async def run(self) -> Any:
         """The task's result; called as the run's main asyncio task."""
         live = self.live
-        live.is_threaded = live.thread_busy = True
-        ended = EngineFuture(loop=live.loop)
+        live.thread_busy = True
+        ended = live.future()
         job = live.host.pool.submit(self._context.copy().run, self._main)
 
         def tell(_: Any) -> None:
@@ -53,10 +52,10 @@ class TaskThread:
                 ended.set_exception(error)
             else:
                 ended.set_result(job.result())
-            live.poke()
+            live.moments.poke()
 
         job.add_done_callback(tell)
-        return await asyncio.shield(ended)
+        return await ended
 
     def _main(self) -> Any:
         context = SyncContext(self, Context(self.live))
@@ -90,7 +89,7 @@ class TaskThread:
         live.thread_busy = False
         self._operation = live.loop.create_task(operation(), context=self._context.copy())
         self._operation.add_done_callback(self._answer)
-        live.poke()
+        live.moments.poke()
 
     def _answer(self, operation: asyncio.Task[Any]) -> None:
         self._operation = None

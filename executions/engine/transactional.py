@@ -9,9 +9,9 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from executions.engine import failpoints
-from executions.engine.live import Release, RunGone, event_data
-from executions.engine.quiet import EngineFuture
-from executions.engine.rows import Batch, StepRow
+from executions.engine.live import RunGone
+from executions.engine.moments import Release
+from executions.engine.rows import Batch, StepRow, event_data
 from executions.rules.statuses import StepStatus
 from executions.rules.values import Json, decode, encode, typed
 
@@ -44,22 +44,22 @@ async def carry_out(step: StepRun, context: StepContext) -> Any:
     from executions.engine.steps import return_hint
 
     live = step.live
-    place = Release(EngineFuture(loop=live.loop), batch=Batch())
+    place = Release(live.future(), batch=Batch())
     seq = asyncio.run_coroutine_threadsafe
 
     def reserve() -> int:
         async def take() -> int:
-            return live.reserve(place)
+            return live.moments.reserve(place)
 
         return seq(take(), live.loop).result()
 
     try:
         text = await live.host.on_thread(live, _body, (step, context, reserve))
     except BaseException:
-        live.give_up(place)
+        live.moments.give_up(place)
         raise
     value = decode(text)
-    live.fill(place, value)
+    live.moments.fill(place, value)
     assert place.future is not None
     await place.future
     return typed(value, return_hint(step.function), field=step.key)

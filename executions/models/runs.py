@@ -1,4 +1,4 @@
-"""What a run is. What is done to runs lives in `executions/runs.py` and, for sets, in `engine/sql.py`."""
+"""What a run is. What is done to runs lives in `executions/runs.py` and `engine/sql.py`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,12 @@ class Run(models.Model):
     )
     forked_from = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: not a fork
     definition = models.ForeignKey(
-        "WorkflowVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
+        "WorkflowVersion",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="runs",
+        db_index=False,
     )
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -87,6 +92,7 @@ class Run(models.Model):
         blank=True,
         on_delete=models.SET_NULL,
         related_name="runs",
+        db_index=False,
     )
     tags = ArrayField(models.TextField(), default=list, blank=True)
     usage = models.JSONField(null=True, blank=True)
@@ -146,6 +152,14 @@ class Run(models.Model):
                 name="run_child",
                 fields=("parent", "parent_step"),
                 condition=Q(parent__isnull=False),
+            ),
+            models.Index(
+                name="run_of_owner", fields=("owner", "id"), condition=Q(owner__isnull=False)
+            ),
+            models.Index(
+                name="run_of_definition",
+                fields=("definition", "id"),
+                condition=Q(definition__isnull=False),
             ),
             models.Index(name="run_of_task", fields=("task", "id")),
             models.Index(name="run_of_status", fields=("status", "id")),

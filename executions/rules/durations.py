@@ -18,7 +18,7 @@ MAX_SECONDS = 1000 * 366 * 86_400
 
 
 def seconds(value: Duration, *, field: str) -> float:
-    """The length of `value` in seconds. Raises Invalid, naming `field`, when it is none or negative."""
+    """The length of `value` in seconds. Raises Invalid naming `field` when it is none."""
     if isinstance(value, timedelta):
         number = value.total_seconds()
     elif isinstance(value, str) and _TEXT.fullmatch(value):

@@ -8,7 +8,7 @@ import enum
 import json
 import uuid
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -96,8 +96,9 @@ def typed(value: Json, hint: object, *, field: str) -> Any:
     """
     if not is_structured(hint):
         return value
+    adapter: TypeAdapter[Any] = TypeAdapter(cast(type, hint))
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join([field, *(str(part) for part in first["loc"])])

@@ -1,0 +1,62 @@
+"""Test set-up: every test of a session shares one embedded PostgreSQL in a temporary directory.
+
+It starts when the first test asks for a database. With FLOWMAESTRO_DATABASE_URL set, tests use that
+server instead. The environment is prepared here because settings read it when they are imported.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import django
+import pytest
+
+DATA_DIR = Path(tempfile.mkdtemp(prefix="fm-test-"))
+# A developer's own settings must not decide what tests see.
+for _name in [name for name in os.environ if name.startswith("FLOWMAESTRO_")]:
+    if _name not in ("FLOWMAESTRO_DATABASE_URL", "FLOWMAESTRO_POSTGRES_VERSION"):
+        del os.environ[_name]
+os.environ["FLOWMAESTRO_DATA_DIR"] = str(DATA_DIR)
+os.environ["FLOWMAESTRO_SECRET_KEY"] = "only-for-tests-" + "0123456789" * 5
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flowmaestro.settings")
+
+
+# Here and not in a hook: the conftest files of the apps import models when they are loaded.
+django.setup()
+
+
+def pytest_unconfigure() -> None:
+    """Remove the session's data directory."""
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """Start the embedded server before pytest-django creates the test database in it."""
+    from django.conf import settings
+
+    from flowmaestro import embedded
+
+    if not settings.EMBEDDED_DATABASE:
+        yield
+        return
+    with embedded.running(DATA_DIR):
+        yield
+
+
+@pytest.fixture
+def database_url(transactional_db: None) -> str:
+    """The test database's URL, for processes that a test starts: FLOWMAESTRO_DATABASE_URL."""
+    from django.db import connection
+
+    where = connection.settings_dict
+    user = quote(where["USER"], safe="")
+    if where["PASSWORD"]:
+        user += ":" + quote(where["PASSWORD"], safe="")
+    host = quote(where["HOST"], safe="")
+    return f"postgresql://{user}@/{where['NAME']}?host={host}&port={where['PORT'] or 5432}"

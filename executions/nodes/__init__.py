@@ -1,0 +1,243 @@
+"""The node types: what each one is (NodeSpec) and the registry that holds them.
+
+One module per type registers itself with @node; higher apps register theirs the same way. What a
+type is called in other dialects is said beside the type.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+from django.conf import settings
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from executions.errors import Invalid, Unavailable
+from executions.rules.definition import ConfigError
+from executions.rules.graph import Node
+from executions.rules.scope import Scope
+from executions.rules.templates import Renderer
+
+Json = Any
+
+BUILTIN = (
+    "conditional",
+    "declared",
+    "http",
+    "human_review",
+    "input",
+    "loop",
+    "output",
+    "passthrough",
+    "shared_memory",
+    "switch",
+    "template_output",
+    "transform",
+    "trigger",
+    "variable",
+    "wait",
+)
+
+
+class Effect(enum.Enum):
+    """What running a node does beyond computing; it decides how its step is stored."""
+
+    PURE = "pure"
+    READS_OUTSIDE = "reads_outside"
+    WRITES_OUTSIDE = "writes_outside"
+    # The node is no single step: it waits, through the run's context.
+    WAITS = "waits"
+
+
+class NodeConfig(BaseModel):
+    """The base of all config models; unknown keys are kept, names are camel case in JSON."""
+
+    model_config = ConfigDict(
+        extra="allow", populate_by_name=True, alias_generator=to_camel, frozen=True
+    )
+
+    output_variable: str | None = None
+
+
+class BadConfig(Invalid):
+    """A node is configured, or given data, so that it can never succeed."""
+
+    code = "bad_node_config"
+    non_retryable = True
+
+
+class NotAvailable(Unavailable):
+    """The node's type, connector or setting is not there; the message says what is missing."""
+
+    code = "node_not_available"
+    non_retryable = True
+
+
+C = TypeVar("C", bound=NodeConfig)
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeResult:
+    """What a node gives back: its output, the way out it chose, variables for the run."""
+
+    output: Json
+    handle: str | None = None
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    shared: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeCall(Generic[C]):
+    """One run of one node: its typed config, the context it sees, and where it stands."""
+
+    node: Node
+    config: C
+    scope: Scope
+    render: Renderer
+    # What the direct predecessors gave, in definition order.
+    incoming: Sequence[Json] = ()
+    # The run's context, for nodes that wait; steps get None.
+    ctx: Any = None
+    # Tells the run's watchers of a pause and of its end; for nodes that wait.
+    pauses: Any = None
+
+    def wrap(self, value: Json) -> Json:
+        """The value under the config's outputVariable, or bare when there is none."""
+        name = self.config.output_variable
+        return {name: value} if name else value
+
+
+ConfigModel = type[NodeConfig]
+Run = Callable[[NodeCall[Any]], Awaitable[NodeResult]]
+Dialect = Callable[[dict[str, Json]], dict[str, Json]]
+
+
+def _one_way(config: Any, handle: str) -> frozenset[str]:
+    return frozenset({handle})
+
+
+def _no_choice(config: Any, output: Json) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSpec:
+    """A node type. `run` is None for a type that is known but not built in here."""
+
+    type: str
+    title: str
+    description: str
+    config: ConfigModel
+    effect: Effect
+    run: Run | None = None
+    synonyms: tuple[str, ...] = ()
+    icon: str = "box"
+    handles: tuple[str, ...] = ()
+    routes: bool = False
+    is_loop: bool = False
+    is_output: bool = False
+    is_entry: bool = False
+    # The type reads `timeout` from its config itself, in its own unit.
+    own_timeout: bool = False
+    missing: str = ""
+    dialect: Dialect | None = None
+    all_ways: Callable[[Any, str], frozenset[str]] = _one_way
+    derive: Callable[[Any, Json], str | None] = _no_choice
+
+    def read(self, config: dict[str, Json]) -> NodeConfig:
+        """The typed config, from either dialect. Raises ConfigError with a sentence per field."""
+        normal = self.dialect(dict(config)) if self.dialect is not None else dict(config)
+        normal.pop("__type", None)
+        try:
+            return self.config.model_validate(normal)
+        except ValidationError as error:
+            raise ConfigError([_problem(item) for item in error.errors()]) from error
+
+    def ways(self, config: Any, handle: str) -> frozenset[str]:
+        """All names that edges may give the way out `handle`."""
+        return self.all_ways(config, handle)
+
+
+def _problem(item: Any) -> tuple[str, str]:
+    where = ".".join(str(part) for part in item["loc"]) or "config"
+    if item["type"] == "missing":
+        return where, f"{where} is missing; fill it in."
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not item["loc"]:
+        return where, message
+    return where, f"{where}: {message[:1].lower()}{message[1:]}."
+
+
+_specs: dict[str, NodeSpec] = {}
+_names: dict[str, NodeSpec] = {}
+_loaded = False
+
+
+def register(spec: NodeSpec) -> NodeSpec:
+    """Add a type; one that is only declared gives way to the one that runs."""
+    present = _specs.get(spec.type)
+    if present is not None and present.run is not None:
+        if spec.run is None:
+            return present
+        raise RuntimeError(f"The node type {spec.type!r} is registered twice.")
+    _specs[spec.type] = spec
+    for name in (spec.type, *spec.synonyms):
+        _names[name.lower()] = spec
+    return spec
+
+
+def node(type_: str, *, config: type[NodeConfig], effect: Effect, **options: Any) -> Any:
+    """Register the decorated coroutine function as the run of a node type.
+
+    Its docstring's first line describes the type wherever types are listed.
+    """
+
+    def decorate(run: Run) -> Run:
+        description = (run.__doc__ or "").strip().partition("\n")[0]
+        options.setdefault("title", type_[:1].upper() + type_[1:])
+        register(
+            NodeSpec(
+                type=type_,
+                config=config,
+                effect=effect,
+                run=run,
+                description=description,
+                **options,
+            )
+        )
+        return run
+
+    return decorate
+
+
+def load() -> None:
+    """Import the built-in types; others register when their app starts."""
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        for module in BUILTIN:
+            import_module(f"executions.nodes.{module}")
+
+
+def find(name: str) -> NodeSpec | None:
+    """The type of this name, which may be a synonym in any case."""
+    load()
+    return _names.get(name.lower())
+
+
+def catalogue() -> list[NodeSpec]:
+    """All types, by name."""
+    load()
+    return sorted(_specs.values(), key=lambda spec: spec.type.lower())
+
+
+def setting(name: str, default: Any) -> Any:
+    """A value of settings.FLOWMAESTRO, or the default where it is not set."""
+    options = getattr(settings, "FLOWMAESTRO", None)
+    if isinstance(options, Mapping):
+        return options.get(name, default)
+    return getattr(options, name, default)
