@@ -1,0 +1,1 @@
+"""The app `agents`: conversations with a model, run as tasks."""

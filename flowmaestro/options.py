@@ -1,0 +1,73 @@
+"""The engine's settings, as apps read them: `settings.FLOWMAESTRO.LEASE_SECONDS`.
+
+Each field is read from the environment variable FLOWMAESTRO_<field>.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from flowmaestro import env
+
+KB = 1024
+MB = 1024 * KB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What tunes the engine. Durations are seconds, sizes bytes."""
+
+    DATA_DIR: Path
+    WORKERS: int = 2
+    """Worker processes of this host's cluster."""
+    WORKER_CONCURRENCY: int = 100
+    """Runs that one worker process has in hand at once."""
+    WORKER_THREADS: int = 20
+    """Threads of one worker process for plain functions."""
+    LEASE_SECONDS: float = 30.0
+    """A worker unseen for this long loses its runs to others."""
+    STALL_LIMIT: int = 3
+    """A run whose worker died this often without progress is CRASHED."""
+    GRACE_SECONDS: float = 5.0
+    """What a stopping worker has to finish or park its runs before it releases them."""
+    RETRY_MAX_ATTEMPTS: int = 3
+    RETRY_FACTOR: float = 2.0
+    RETRY_MIN_SECONDS: float = 1.0
+    RETRY_MAX_SECONDS: float = 60.0
+    PAYLOAD_LIMIT: int = 3 * MB
+    OUTPUT_LIMIT: int = 10 * MB
+    METADATA_LIMIT: int = 256 * KB
+    ERROR_LIMIT: int = 64 * KB
+    BATCH_LIMIT: int = 1000
+    """Runs that one batch may start."""
+    TASK_MODULES: tuple[str, ...] = ()
+    """Modules beside the apps' own `tasks` that register tasks."""
+    TEMPLATE_ENV: tuple[str, ...] = ()
+    """Environment variables that `{{env.NAME}}` in a workflow may read."""
+    OUTBOUND_ALLOW_PRIVATE: tuple[str, ...] = ()
+    """Private hosts (`10.0.0.7`, `localhost:8000`) and networks that outbound HTTP may reach."""
+    DEBUG_RUNS: bool = False
+    """Warn when a task waits outside its context."""
+
+    @classmethod
+    def from_env(cls, data_dir: Path) -> Options:
+        """The options with every FLOWMAESTRO_<field> that is set."""
+        values: dict[str, object] = {"DATA_DIR": data_dir}
+        for field in fields(cls):
+            if field.name != "DATA_DIR":
+                values[field.name] = _read(field.name, field.default)
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _read(field: str, default: object) -> object:
+    """One option, read as the type that its default has."""
+    name = f"FLOWMAESTRO_{field}"
+    if isinstance(default, bool):
+        return env.boolean(name, default)
+    if isinstance(default, int):
+        return env.integer(name, default, minimum=1)
+    if isinstance(default, float):
+        # Intervals that must pass in a moment for tests may be short, but none may be zero or less.
+        return env.number(name, default, minimum=0.05)
+    return env.listing(name)

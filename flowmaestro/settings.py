@@ -1,0 +1,197 @@
+"""Every setting, grouped. Values come from the environment; all have safe defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flowmaestro import embedded, env, secret_files
+from flowmaestro.options import Options
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Where things are -----------------------------------------------------------------------
+
+DATA_DIR = Path(env.text("FLOWMAESTRO_DATA_DIR", ".flowmaestro"))
+DATA_DIR = (DATA_DIR.expanduser() if DATA_DIR.is_absolute() else BASE_DIR / DATA_DIR).resolve()
+EXAMPLES_DIR = BASE_DIR / "examples"
+HOST = env.text("FLOWMAESTRO_HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, minimum=1, maximum=65535)
+PUBLIC_URL = env.text("FLOWMAESTRO_PUBLIC_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+if urlsplit(PUBLIC_URL).scheme not in ("http", "https") or not urlsplit(PUBLIC_URL).hostname:
+    raise env.bad("FLOWMAESTRO_PUBLIC_URL", PUBLIC_URL, "an address like https://flows.example.com")
+
+# --- Security -------------------------------------------------------------------------------
+
+DEBUG = env.boolean("FLOWMAESTRO_DEBUG", False)
+SECRET_KEY = env.secret("FLOWMAESTRO_SECRET_KEY") or secret_files.load_or_create(
+    DATA_DIR / "secret_key"
+)
+ALLOWED_HOSTS = [
+    *env.listing("FLOWMAESTRO_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
+    str(urlsplit(PUBLIC_URL).hostname),
+]
+_https = PUBLIC_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- Applications ---------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "channels",
+    "django_q",
+    "django_celery_beat",
+    "executions",
+    "agents",
+    "knowledge",
+    "triggers",
+    "flowmaestro",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "flowmaestro.urls"
+ASGI_APPLICATION = "flowmaestro.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+
+# --- Database: PostgreSQL, an outside one or the embedded one in the data directory ---------
+
+_outside = env.database("FLOWMAESTRO_DATABASE_URL")
+EMBEDDED_DATABASE = _outside is None
+# What gives a single command its database; lower apps find it by this name.
+STANDALONE_DATABASE = "flowmaestro.standalone.database"
+_database: dict[str, Any] = _outside or embedded.database_settings(DATA_DIR)
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        **_database,
+        "OPTIONS": {"connect_timeout": 5, **_database.get("OPTIONS", {})},
+        # ASGI runs each request's queries on whatever thread is free; a kept connection per
+        # thread would idle there (django/channels#871).
+        "CONN_MAX_AGE": 0,
+    }
+}
+
+# --- Workers --------------------------------------------------------------------------------
+
+FLOWMAESTRO = Options.from_env(DATA_DIR)
+# django-q2 supervises the pool and carries wake-ups; its retries, results, timeouts and
+# scheduler stay off, since a run's row holds all of that.
+Q_CLUSTER = {
+    "name": "flowmaestro",
+    "broker_class": "executions.engine.broker.RunBroker",
+    "workers": FLOWMAESTRO.WORKERS,
+    "queue_limit": FLOWMAESTRO.WORKERS,
+    "bulk": 1,
+    "save_limit": -1,
+    "timeout": 60,
+    "retry": 61,
+    "recycle": 0,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "catch_up": False,
+    "scheduler": False,
+    "guard_cycle": 0.25,
+}
+
+# --- Realtime -------------------------------------------------------------------------------
+
+REDIS_URL = env.secret("FLOWMAESTRO_REDIS_URL")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": (
+        {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+        if REDIS_URL
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    )
+}
+
+# --- HTTP API and static files --------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "flowmaestro.api.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "flowmaestro.api.handle_error",
+}
+# The largest body is a payload at its limit, wrapped in a little JSON.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * FLOWMAESTRO.PAYLOAD_LIMIT
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").is_dir() else []
+WHITENOISE_USE_FINDERS = True
+
+# --- Language, time, logs -------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+_levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_LEVEL = env.text("FLOWMAESTRO_LOG_LEVEL", "INFO", choices=_levels)
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {
+        # Whoever polls /healthz reads the reason there; a line per poll would bury the rest.
+        "not_health": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: "/healthz" not in record.getMessage(),
+        },
+    },
+    "formatters": {
+        "line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # One line per message is noise: messages are wake-ups, not work.
+        "django-q": {"level": env.text("FLOWMAESTRO_Q2_LOG_LEVEL", "WARNING", choices=_levels)},
+        "django.request": {"filters": ["not_health"]},
+        "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}

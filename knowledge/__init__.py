@@ -1,0 +1,1 @@
+"""The app `knowledge`: documents in, passages out."""

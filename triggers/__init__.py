@@ -1,0 +1,1 @@
+"""The app `triggers`: what starts runs from outside."""
