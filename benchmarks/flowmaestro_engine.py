@@ -1,0 +1,154 @@
+"""FlowMaestro as a contender: its cluster with two worker processes, runs triggered from here."""
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+
+from benchmarks.processes import Background, wait_until
+from benchmarks.workloads import LongRun, Place, Timeline
+
+if TYPE_CHECKING:
+    from executions.runs import Handle
+
+WORKERS = 2
+BATCH = 1000
+"""The most that one batch may hold."""
+SETTLE_SECONDS = 0.06
+POLL_SECONDS = 0.01
+RESULT_SECONDS = 300
+MANAGE = Path(__file__).parent.parent / "manage.py"
+
+
+class FlowMaestro:
+    """One method for each measurement; see workloads.Engine.
+
+    Django's models exist only after `start`, hence the imports inside the methods.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.version = f"this checkout, Django {django.__version__}"
+        self._place = place
+        self._cluster: Background | None = None
+
+    def start(self) -> None:
+        """Migrate, then start the cluster and wait until both workers have reported."""
+        os.environ |= {
+            "DJANGO_SETTINGS_MODULE": "flowmaestro.settings",
+            "FLOWMAESTRO_DATABASE_URL": self._place.dsn,
+            "FLOWMAESTRO_DATA_DIR": self._place.work_dir,
+            "FLOWMAESTRO_TASK_MODULES": "benchmarks.flowmaestro_tasks",
+            "FLOWMAESTRO_WORKERS": str(WORKERS),
+        }
+        django.setup()
+        from django.core.management import call_command
+
+        from executions.models import Worker
+        from executions.registry import load_tasks
+
+        load_tasks()
+        call_command("migrate", verbosity=0)
+        started = datetime.now(UTC)
+        log = Path(self._place.work_dir) / "cluster.log"
+        self._cluster = cluster = Background([sys.executable, MANAGE, "cluster"], log=log)
+
+        def are_ready() -> bool:
+            cluster.check()
+            reported = Worker.objects.filter(seen_at__gte=started, dead_at=None)
+            return reported.count() >= WORKERS
+
+        wait_until(are_ready, what="FlowMaestro's workers")
+
+    def stop(self) -> None:
+        """Stop the cluster."""
+        if self._cluster:
+            self._cluster.stop()
+
+    def run_sequence(self, steps: int) -> Timeline:
+        """One triggered run."""
+        called = time.monotonic()
+        output = self._output(self._trigger("bench-sequence", {"steps": steps}))
+        return Timeline(
+            called=called, first_line=output["first_line"], last_line=output["last_line"]
+        )
+
+    def run_many(self, runs: int, steps: int) -> float:
+        """Trigger in batches as large as allowed, then watch the runs table."""
+        from executions import runs as service
+        from executions.models import Run
+        from executions.rules.statuses import OPEN
+
+        payloads = [{"steps": steps}] * runs
+        called = time.monotonic()
+        ids = []
+        for first in range(0, runs, BATCH):
+            handles = service.batch_trigger("bench-sequence", payloads[first : first + BATCH])
+            ids += [handle.id for handle in handles]
+        wait_until(
+            lambda: not Run.objects.filter(status__in=OPEN, id__gte=ids[0]).exists(),
+            what="FlowMaestro's runs",
+            seconds=RESULT_SECONDS,
+            every=POLL_SECONDS,
+        )
+        seconds = time.monotonic() - called
+        completed = Run.objects.filter(status="COMPLETED", id__in=ids).count()
+        if completed != runs:
+            raise RuntimeError(f"{runs - completed} of {runs} runs did not complete.")
+        return seconds
+
+    def complete_token(self, *, released: bool) -> float | None:
+        """A token completed from here; a run that waits is never kept in memory."""
+        if not released:
+            return None
+        handle = self._trigger("bench-waiter", {})
+        called = self._complete_when_parked(handle)
+        return float(self._output(handle)["next_line"]) - called
+
+    def fan_out(self, children: int) -> float:
+        """A parent whose children are triggered together and awaited together."""
+        handle = self._trigger("bench-parent", {"children": children})
+        return float(self._output(handle)["seconds"])
+
+    def run_long(self, steps: int) -> LongRun:
+        """A long run that parks, and is loaded and replayed once its token is complete."""
+        handle = self._trigger("bench-long-run", {"steps": steps})
+        called = self._complete_when_parked(handle)
+        output = self._output(handle)
+        return LongRun(steps=output["spent"], resume=output["next_line"] - called)
+
+    def _complete_when_parked(self, handle: "Handle") -> float:
+        """Complete the token a run waits on, once it rests; returns the clock before the call."""
+        from executions import tokens
+        from executions.models import Run, WaitToken
+
+        def is_parked() -> bool:
+            run = Run.objects.get(id=handle.id)
+            if run.is_final:
+                raise RuntimeError(f"{run} ended as {run.status}: {run.error}")
+            return run.status == "WAITING"
+
+        wait_until(is_parked, what="a waiting run", seconds=RESULT_SECONDS, every=POLL_SECONDS)
+        token_id = WaitToken.objects.get(run_id=handle.id).id
+        time.sleep(SETTLE_SECONDS)
+        called = time.monotonic()
+        tokens.complete(token_id, {"ok": True})
+        return called
+
+    def _trigger(self, task_id: str, payload: dict[str, Any]) -> "Handle":
+        from executions import runs
+
+        return runs.trigger(task_id, payload)
+
+    def _output(self, handle: "Handle") -> Any:
+        """The run's output, first looked for after a while: looking takes the engine's cores."""
+        time.sleep(SETTLE_SECONDS / 2)
+        return handle.result(timeout=RESULT_SECONDS)
+
+
+def create(place: Place) -> FlowMaestro:
+    """FlowMaestro in that place's database."""
+    return FlowMaestro(place)

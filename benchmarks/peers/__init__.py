@@ -1,0 +1,1 @@
+"""The engines FlowMaestro is measured beside; each module runs in that peer's own environment."""

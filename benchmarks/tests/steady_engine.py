@@ -1,0 +1,44 @@
+"""An engine that does nothing and takes known times; as a module, a contender for the rounds."""
+
+import itertools
+
+from benchmarks.workloads import LongRun, Place, Timeline
+
+
+class SteadyEngine:
+    """Every step takes 2 ms, a start 3 ms; a run out of memory takes longer to wake."""
+
+    version = "steady"
+
+    def __init__(self) -> None:
+        self._clock = itertools.count(100)
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def run_sequence(self, steps: int) -> Timeline:
+        called = float(next(self._clock))
+        first_line = called + 0.003
+        return Timeline(called=called, first_line=first_line, last_line=first_line + 0.002 * steps)
+
+    def run_many(self, runs: int, steps: int) -> float:
+        return 0.0005 * runs * steps
+
+    def complete_token(self, *, released: bool) -> float | None:
+        return 0.006 if released else 0.004
+
+    def fan_out(self, children: int) -> float:
+        return 0.01 * children
+
+    def run_long(self, steps: int) -> LongRun:
+        return LongRun(steps=[0.001 * (1 + number) for number in range(steps)], resume=0.05)
+
+
+def create(place: Place) -> SteadyEngine:
+    """The steady engine, or one that cannot start where its place says so."""
+    if place.dsn == "refused":
+        raise ConnectionError("nobody listens there")
+    return SteadyEngine()
