@@ -14,7 +14,7 @@ from executions.rules import durations
 from executions.rules.durations import Duration
 from executions.rules.ids import new_id
 from executions.rules.statuses import ParentClose
-from executions.rules.values import Json, decode, encode
+from executions.rules.values import Json, decode, encode, plain_text
 
 _MAX_PRIORITY = 366 * 86_400
 
@@ -67,7 +67,7 @@ def document(
         "parent_close": _parent_close(parent_close),
         "root_id": root or run_id,
         "definition_id": definition,
-        "owner_id": owner,
+        "owner_id": _owner(owner),
         "forked_from": forked_from,
         **start_of(delay),
     }
@@ -81,8 +81,7 @@ def check_tags(tags: Sequence[str]) -> list[str]:
     if isinstance(tags, str) or not isinstance(tags, Sequence) or len(tags) > 10:
         raise Invalid("tags is a list of at most 10 texts.", field="tags")
     for tag in tags:
-        if not isinstance(tag, str) or not 1 <= len(tag) <= 128:
-            raise Invalid(f"A tag is text of 1 to 128 characters, not {tag!r}.", field="tags")
+        plain_text(tag, field="tags", limit=128)
     return list(tags)
 
 
@@ -100,11 +99,7 @@ def _seconds(value: Duration | None, field: str, default: float | None) -> float
 
 
 def _text(value: str | None, field: str) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not 1 <= len(value) <= 128:
-        raise Invalid(f"{field} is text of 1 to 128 characters.", field=field)
-    return value
+    return None if value is None else plain_text(value, field=field, limit=128)
 
 
 def _priority(value: int) -> int:
@@ -118,6 +113,12 @@ def _attempts(value: int | None) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
         raise Invalid("max_attempts counts the first try; 1 to 1000.", field="max_attempts")
+    return value
+
+
+def _owner(value: object) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise Invalid(f"owner is the primary key of a user, not {value!r}.", field="owner")
     return value
 
 
@@ -140,6 +141,4 @@ def key_lifetime(value: Duration | None) -> timedelta:
 
 def check_key(value: object) -> str:
     """An idempotency key. Raises Invalid unless it is text of 1 to 2048 characters."""
-    if not isinstance(value, str) or not 1 <= len(value) <= 2048 or "\0" in value:
-        raise Invalid("idempotency_key is text of 1 to 2048 characters.", field="idempotency_key")
-    return value
+    return plain_text(value, field="idempotency_key", limit=2048)

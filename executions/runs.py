@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -17,12 +18,12 @@ from executions import requests
 from executions.engine import db, failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.errors import Conflict, FlowMaestroError, Invalid, NotFound
-from executions.models import IdempotencyKey, Run, RunEvent, Step
+from executions.models import IdempotencyKey, Run, RunEvent, Signal, Step, WorkflowVersion
 from executions.registry import Task, get_task
 from executions.rules.durations import Duration
 from executions.rules.ids import has_prefix, new_id
 from executions.rules.statuses import FREES_IDEMPOTENCY_KEY, RunStatus, is_final
-from executions.rules.values import Json, encode
+from executions.rules.values import Json, encode, plain_text
 
 # How often `Handle.result` looks, in seconds: at once, then ever less.
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
@@ -97,6 +98,7 @@ def trigger(
     """
     entry = task if isinstance(task, Task) else get_task(task)
     run_id, document = requests.document(entry, payload, **options)
+    _check_references(options)
     if idempotency_key is None:
         _insert([run_id], [document])
         return Handle(run_id)
@@ -117,10 +119,20 @@ def batch_trigger(task: Task | str, payloads: Sequence[Any], **options: Any) -> 
         raise Invalid("A batch is a list of payloads.", field="payloads")
     if len(payloads) > limit:
         raise Invalid(f"A batch has at most {limit} runs, not {len(payloads)}.", field="payloads")
+    _check_references(options)
     made = [requests.document(task, payload, **options) for payload in payloads]
     if made:
         _insert([run_id for run_id, _ in made], [document for _, document in made])
     return [Handle(run_id) for run_id, _ in made]
+
+
+def _check_references(options: dict[str, Any]) -> None:
+    """Raises now what the database would only find at the caller's commit."""
+    owner, definition = options.get("owner"), options.get("definition")
+    if owner is not None and not get_user_model().objects.filter(pk=owner).exists():
+        raise NotFound(f"There is no user {owner!r}.", field="owner")
+    if definition is not None and not WorkflowVersion.objects.filter(pk=definition).exists():
+        raise NotFound(f"There is no workflow version {definition!r}.", field="definition")
 
 
 def _insert(ids: list[str], documents: list[str]) -> None:
@@ -213,7 +225,7 @@ def cancel(run_id: str, *, reason: str | None = None) -> Run:
 
     Raises NotFound, or Conflict when the run is final.
     """
-    error = {"type": "Canceled", "message": reason or "Cancelled."}
+    error = {"type": "Canceled", "message": _reason(reason) or "Cancelled."}
     with locked(run_id) as (run, cursor):
         if run.started_at is None or run.status in (RunStatus.PAUSED, RunStatus.NEEDS_ATTENTION):
             end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
@@ -228,9 +240,13 @@ def cancel(run_id: str, *, reason: str | None = None) -> Run:
     return retrieve(run_id)
 
 
+def _reason(reason: str | None) -> str | None:
+    return None if reason is None else plain_text(reason, field="reason", limit=2000)
+
+
 def terminate(run_id: str, *, reason: str | None = None) -> Run:
     """Ends a run at once, without clean-up. Raises NotFound, or Conflict when the run is final."""
-    error = {"type": "Terminated", "message": reason or "Terminated."}
+    error = {"type": "Terminated", "message": _reason(reason) or "Terminated."}
     with locked(run_id) as (run, cursor):
         end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
     return retrieve(run_id)
@@ -245,7 +261,8 @@ def reschedule(run_id: str, delay: Duration | datetime) -> Run:
         cursor.execute(
             "UPDATE executions_run r SET wake_at = x.at, "
             "due_at = x.at - make_interval(secs => r.priority), "
-            "expires_at = r.expires_at + (x.at - r.wake_at) "
+            "expires_at = r.expires_at + (x.at - r.wake_at), "
+            "deadline_at = r.deadline_at + (x.at - r.wake_at) "
             "FROM (SELECT coalesce(%s::timestamptz, "
             "flowmaestro_now() + make_interval(secs => coalesce(%s, 0))) AS at) x WHERE r.id = %s",
             [start.get("start_at"), start.get("delay"), run.id],
@@ -254,12 +271,13 @@ def reschedule(run_id: str, delay: Duration | datetime) -> Run:
 
 
 def signal(run_id: str, name: str, data: Json = None, *, dedupe_key: str | None = None) -> str:
-    """Puts a message into the run's mailbox; its id. The same `dedupe_key` is taken once.
+    """Puts a message into the run's mailbox; its id. A known `dedupe_key` gives the first one's.
 
     Raises NotFound, Conflict when the run is final, Invalid for data that is not JSON.
     """
-    if not isinstance(name, str) or not 1 <= len(name) <= 128:
-        raise Invalid("A signal's name is text of 1 to 128 characters.", field="name")
+    plain_text(name, field="name", limit=128)
+    if dedupe_key is not None:
+        plain_text(dedupe_key, field="dedupe_key", limit=2048)
     text = encode(data, field="data", limit=settings.FLOWMAESTRO.PAYLOAD_LIMIT)
     signal_id = new_id("signal")
     with locked(run_id) as (run, cursor):
@@ -272,7 +290,10 @@ def signal(run_id: str, name: str, data: Json = None, *, dedupe_key: str | None 
         )
         if cursor.fetchone() is not None:
             wake(cursor, [run.id])
-    return signal_id
+            return signal_id
+    return Signal.objects.values_list("id", flat=True).get(
+        run_id=run_id, name=name, dedupe_key=dedupe_key
+    )
 
 
 def release(run_id: str) -> Run:

@@ -141,7 +141,13 @@ class DirectContext:
         entry = task if isinstance(task, Task) else get_task(task)
         stand_in = self._children.get(entry.id)
         try:
-            value = entry.run(payload) if stand_in is None else stand_in(payload)
+            if stand_in is not None:
+                value = stand_in(payload)
+            elif entry.is_async:
+                value = entry.run(payload)
+            else:
+                # Its own steps need an event loop, and this one is running.
+                value = await asyncio.to_thread(entry.run, payload)
             if inspect.isawaitable(value):
                 value = await value
         except Exception as error:

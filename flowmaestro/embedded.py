@@ -15,7 +15,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,11 @@ def database_settings(data_dir: Path) -> dict[str, object]:
 
 
 @contextmanager
-def running(data_dir: Path) -> Iterator[EmbeddedPostgres]:
+def running(
+    data_dir: Path, options: Mapping[str, str] | None = None
+) -> Iterator[EmbeddedPostgres]:
     """The embedded server of a data directory, for the length of a with block."""
-    server = EmbeddedPostgres(data_dir)
+    server = EmbeddedPostgres(data_dir, options)
     server.start()
     try:
         yield server
@@ -92,7 +94,8 @@ def running(data_dir: Path) -> Iterator[EmbeddedPostgres]:
 class EmbeddedPostgres:
     """The server of one data directory. One owner at a time: the caller holds a lock for that."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, options: Mapping[str, str] | None = None) -> None:
+        self.options = dict(options or {})
         self.data_dir = data_dir
         self.directory = server_dir(data_dir)
         self.sockets = socket_dir(data_dir)
@@ -169,6 +172,7 @@ class EmbeddedPostgres:
         command = [_program(version, "postgres"), "-D", str(self.directory)]
         for name, value in {
             **SERVER_OPTIONS,
+            **self.options,
             "unix_socket_directories": str(self.sockets),
         }.items():
             command += ["-c", f"{name}={value}"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -31,7 +32,7 @@ from executions.rules.durations import Duration
 from executions.rules.ids import new_id
 from executions.rules.retry import Retry
 from executions.rules.statuses import StepStatus
-from executions.rules.values import Json, encode
+from executions.rules.values import Json, encode, plain_text
 
 __all__ = [
     "ChildFailed",
@@ -46,8 +47,6 @@ __all__ = [
     "TokenTimedOut",
     "current_step",
 ]
-
-_FORBIDDEN_IN_KEYS = frozenset(map(chr, range(32)))
 
 
 class DuplicateStep(Invalid):
@@ -113,10 +112,8 @@ class Context:
 
     def branch(self, name: str) -> Context:
         """A context for one parallel asyncio task; its keys lie under `name/`."""
-        if not name or "/" in name or not _FORBIDDEN_IN_KEYS.isdisjoint(name):
-            raise Invalid(
-                f"A branch needs a plain name without a slash, not {name!r}.", field="name"
-            )
+        if "/" in plain_text(name, field="name"):
+            raise Invalid(f"A branch's name has no slash, as {name!r} does.", field="name")
         scope = f"{self._scope}{name}/"
         if scope in self._live.branches:
             raise DuplicateStep(
@@ -142,8 +139,8 @@ class Context:
             self._counters[kind] = number
             key = f"{self._scope}{kind}#{number}"
         else:
-            if not isinstance(name, str) or not name or not _FORBIDDEN_IN_KEYS.isdisjoint(name):
-                raise Invalid(f"A step needs a name in plain text, not {name!r}.", field="name")
+            if plain_text(name, field="name", limit=1024).startswith("@"):
+                raise Invalid(f'A name does not begin with "@", as {name!r} does.', field="name")
             key = self._scope + name
         if key in live.asked:
             raise DuplicateStep(
@@ -188,6 +185,7 @@ class Context:
         An `async def` runs on the event loop, a plain function on a thread. `timeout` limits one
         attempt, `schedule_to_close` all of them. Raises StepFailed when the attempts are used up.
         """
+        plain_text(kind, field="kind", limit=64)
         options = StepOptions(
             retry=retry or self._live.host.default_retry,
             timeout=_seconds(timeout, "timeout"),
@@ -219,13 +217,13 @@ class Context:
         name: str | None = None,
     ) -> None:  # fmt: skip
         """Waits at least this long; the process may stop meanwhile."""
-        length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        length = seconds + 60 * minutes + 3600 * hours + 86_400 * days
         wait = durations.seconds(length, field="sleep")
         await self._timer(wait, name)
 
     async def sleep_until(self, moment: datetime, *, name: str | None = None) -> None:
         """Waits until an aware moment; one in the past does not wait."""
-        if moment.tzinfo is None:
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
             raise Invalid("sleep_until needs a moment with a time zone.", field="moment")
         await self._timer(max(0.0, moment.timestamp() - self._live.host.clock.now()), name)
 
@@ -286,7 +284,13 @@ class Context:
             live.outbox.put(row, "step.waiting", event_data(row))
         if isinstance(token, str):
             await live.host.join_token(live, token)
-        wait = Wait(key=key, kind="token", future=live.future(), subject=token_id)
+        wait = Wait(
+            key=key,
+            kind="token",
+            future=live.future(),
+            subject=token_id,
+            is_new=record is None,
+        )
         return TokenResult(**await live.moments.wait(wait))
 
     async def wait_for_signal(
@@ -295,6 +299,7 @@ class Context:
         """The next signal of that name sent to this run, also one sent before the wait began."""
         live = self._live
         seconds = _seconds(timeout, "timeout")
+        plain_text(name, field="name", limit=128)
         key = self._key(f"signal:{name}", key)
         record = live.recorded.find(key, "signal", run_id=live.id)
         if record is not None and record.has_ended:
@@ -312,7 +317,14 @@ class Context:
             live.outbox.put(row, "step.waiting", event_data(row))
             until = None if seconds is None else live.host.clock.now() + seconds
             live.host.reload_soon(live)
-        wait = Wait(key=key, kind="signal", future=live.future(), until=until, subject=name)
+        wait = Wait(
+            key=key,
+            kind="signal",
+            future=live.future(),
+            until=until,
+            subject=name,
+            is_new=record is None,
+        )
         return TokenResult(**await live.moments.wait(wait))
 
     # ---- children -------------------------------------------------------------------------------
@@ -378,7 +390,13 @@ class Context:
             live.outbox.put(row, "step.waiting", event_data(row))
         else:
             ids = record.input["runs"]
-        wait = Wait(key=key, kind="children", future=live.future(), children=ids)
+        wait = Wait(
+            key=key,
+            kind="children",
+            future=live.future(),
+            children=ids,
+            is_new=record is None,
+        )
         return [ChildResult(**result) for result in await live.moments.wait(wait)]
 
     def _add_child(
@@ -393,14 +411,33 @@ class Context:
     # ---- the log --------------------------------------------------------------------------------
 
     def emit(self, type: str, data: Json = None) -> None:
-        """Appends an event to the run's gap-free log; a replay does not repeat it."""
+        """Appends an event to the run's gap-free log; a replay does not repeat it.
+
+        In a step's body, each attempt appends its own.
+        """
         live = self._live
-        if live.dead:
+        if live.is_over:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
+        plain_text(type, field="type")
         text = encode({} if data is None else data, field="data")
-        if live.outbox.next_op():
-            live.outbox.batch.events.append((type, text))
-            live.host.journal.mark(live)
+        if in_body() or live.outbox.next_op():
+            live.on_loop(functools.partial(live.append_event, type, text))
+
+    def patched(self, change: str) -> bool:
+        """Whether this run takes the new side of a change of its code.
+
+        True for runs that reach this line for the first time with the new code, and for ever after
+        in those; False for runs that were past it already.
+        """
+        live = self._live
+        if change not in live.patches:
+            key = self._key("patch", f"patch:{change}")
+            record = live.recorded.find(key, "patch", run_id=live.id)
+            live.patches[change] = record is not None or not live.replaying
+            if record is None and not live.replaying:
+                row = StepRow(key, "patch", StepStatus.COMPLETED, output="true")
+                live.moments.note(row)
+        return live.patches[change]
 
 
 def _seconds(value: Duration | None, field: str) -> float | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from django.db import connection
+
+# Connections that plan a prepared statement once and for all.
+_generic: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
 
 
 def execute(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -16,6 +20,10 @@ def execute(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     """
     connection.validate_no_broken_transaction()
     connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    raw: psycopg.Connection[Any] = connection.connection
+    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+        if raw not in _generic:
+            cursor.execute("SET plan_cache_mode = force_generic_plan", prepare=False)
+            _generic.add(raw)
         cursor.execute(statement, parameters, prepare=True)
         return cursor.fetchall() if cursor.description else []

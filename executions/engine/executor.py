@@ -7,6 +7,8 @@ import concurrent.futures
 import contextlib
 import contextvars
 import logging
+import os
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -26,6 +28,7 @@ from executions.engine.loop import EngineLoop, make_task
 from executions.engine.rows import Move
 from executions.engine.takeover import Ticker
 from executions.engine.waits import Findings
+from executions.errors import NotFound
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus
 from executions.rules.values import Json
@@ -35,6 +38,7 @@ logger = logging.getLogger(__name__)
 # Streams coalesce: pieces that come within this go into one flush.
 _COALESCE_SECONDS = 0.03
 _RECONNECT_SECONDS = 0.5
+_SECOND_LOOK_SECONDS = 0.01
 
 
 class Executor:
@@ -64,6 +68,7 @@ class Executor:
         self._claims: psycopg.AsyncConnection[Any]
         self._reconnecting = asyncio.Lock()
         self._strays: set[str] = set()
+        self._second_look: asyncio.TimerHandle | None = None
         self._wanted = asyncio.Event()
         self._stopping = False
         self._jobs: set[asyncio.Task[Any]] = set()
@@ -103,6 +108,11 @@ class Executor:
         self.loop.run_until_complete(self._open())
         self._ready.set()
         self.loop.run_forever()
+        if not self._stopping:
+            # Without its loop this process holds runs and advances none: it must not go on.
+            logger.critical("The event loop ended unasked; this worker ends.")
+            self.ticker.stop()
+            os.kill(os.getpid(), signal.SIGTERM)
         self.loop.run_until_complete(self._close())
         self.loop.close()
 
@@ -130,6 +140,8 @@ class Executor:
             await asyncio.sleep(0.02)
         for live in list(self.hand.values()):
             self.let_go(live)
+        # The code that was let go gets its CancelledError before the loop ends.
+        await asyncio.sleep(0.01)
         failpoints.hit("stop.before_release")
         await self._query(sql.RELEASE, (self.ticker.worker_id,))
         await self._query(sql.NOTIFY, ("",))
@@ -166,13 +178,12 @@ class Executor:
     async def _claim(self, free: int) -> int:
         suspects = 0 if any(live.row["stalls"] for live in self.hand.values()) else 1
         failpoints.hit("claim.before")
-        rows = await load.claim(self._claims, self.ticker.worker_id, runs=free, suspects=suspects)
+        rows, records, found = await load.claim(
+            self._claims, self.ticker.worker_id, runs=free, suspects=suspects
+        )
         failpoints.hit("claim.after")
-        if not rows:
-            return 0
-        self.clock.set(rows[0]["now"].timestamp())
-        rows.sort(key=lambda row: row["id"])
-        records, found = await load.journals(self._claims, rows)
+        if rows:
+            self.clock.set(rows[0]["now"].timestamp())
         for row in rows:
             run = row["id"]
             live = LiveRun(row, records.get(run, []), found.get(run) or Findings(), self)
@@ -198,25 +209,13 @@ class Executor:
         from executions.engine.main import run_code
 
         self.hand[live.id] = live
-        self._limit_time(live)
+        live.limit_time()
         context = self.context.copy()
         context.run(current_live.set, live)
         live.main = self.loop.create_task(run_code(live), context=context)
         live.main.add_done_callback(lambda task: self._code_ended(live, task), context=self.context)
         if live.replaying or live.cancel_requested:
             live.moments.poke()
-
-    def _limit_time(self, live: LiveRun) -> None:
-        """Arms `max_duration` (active time, over all attempts) and `run_timeout` (wall clock)."""
-        if live.row["max_duration"] is not None:
-            left = live.row["max_duration"] - live.row["active_ms"] / 1000
-            self._call_in(left, live.out_of_time, "max_duration")
-        if live.row["deadline_at"] is not None:
-            left = live.row["deadline_at"].timestamp() - self.clock.now()
-            self._call_in(left, live.out_of_time, "run_timeout")
-
-    def _call_in(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
-        self.loop.call_later(max(0.0, seconds), callback, *args, context=self.context)
 
     def _code_ended(self, live: LiveRun, main: asyncio.Task[Any]) -> None:
         if live.dead or live.ending is not None:
@@ -262,21 +261,23 @@ class Executor:
             self.journal.mark(live)
 
     def reload_soon(self, live: LiveRun) -> None:
-        """Looks up what the waits of a run in hand have come to."""
+        """Looks up what the waits of a run in hand have come to; it does not park meanwhile."""
+        live.must_reload = True
         if not live.reloading:
             live.reloading = True
             self.spawn(self._reload(live))
 
     async def _reload(self, live: LiveRun) -> None:
-        while not (live.dead or self._stopping):
-            live.reloading = False
+        while live.must_reload and not (live.dead or self._stopping):
+            live.must_reload = False
             try:
                 await self._look_up(live)
-                return
             except (psycopg.Error, OSError) as error:
                 logger.warning("Looking up run %s failed and is tried again: %s", live.id, error)
-                live.reloading = True
+                live.must_reload = True
                 await self._reconnect_claims()
+        live.reloading = False
+        live.moments.poke()
 
     async def _look_up(self, live: LiveRun) -> None:
         """Reads the run's `wakes`, and only then what its waits have come to."""
@@ -297,7 +298,12 @@ class Executor:
             live.moments.found(found.get(live.id) or Findings(), row[3])
 
     async def join_token(self, live: LiveRun, token: str) -> None:
-        """Makes the completion of a token that was made elsewhere wake this run."""
+        """Makes the completion of a token that was made elsewhere wake this run.
+
+        Raises NotFound when there is no such token.
+        """
+        if not await self._query(sql.LOAD_TOKENS, ([token],)):
+            raise NotFound(f"There is no wait token {token!r}.", field="token")
         live.outbox.batch.extra().token_waits.append(token)
         await live.outbox.written()
         self.reload_soon(live)
@@ -342,10 +348,9 @@ class Executor:
 
     async def threads_ended(self, live: LiveRun) -> None:
         """Returns when the run's abandoned threads have ended: a retry waits for them."""
-        for job in live.abandoned:
-            with contextlib.suppress(Exception):
-                await asyncio.wrap_future(job)
-        live.abandoned.clear()
+        jobs, live.abandoned = live.abandoned, []
+        if jobs:
+            await asyncio.wait([asyncio.wrap_future(job) for job in jobs])
 
     # ---- what others tell -----------------------------------------------------------------------
 
@@ -365,11 +370,20 @@ class Executor:
 
     def _on_notified(self, payload: str) -> None:
         self._wanted.set()
+        if self._second_look is None:
+            # A row that somebody still held when the claim came by is free a moment later.
+            self._second_look = self.loop.call_later(
+                _SECOND_LOOK_SECONDS, self._look_again, context=self.context
+            )
         ids = self.hand.keys() if payload == "*" else payload.split(",")
         for run in list(ids):
             live = self.hand.get(run)
             if live is not None and not live.is_leaving:
                 self.reload_soon(live)
+
+    def _look_again(self) -> None:
+        self._second_look = None
+        self._wanted.set()
 
     def on_polled(self, rows: list[tuple[str, int, bool, float]]) -> None:
         """Takes the ticker's look at the runs this worker holds; called on the loop."""

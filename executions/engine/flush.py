@@ -47,6 +47,9 @@ async def write(conn: Connection, items: Sequence[Item]) -> tuple[dict[str, Resu
             for live, batch in taken
             if batch.move and accepted[live.id].moved and is_final(batch.move.status)
         ]
+        restarted = [live.id for live, batch in taken if batch.move and batch.move.attempt]
+        if restarted:
+            await conn.execute(sql.RESTART_METADATA, (restarted,))
         woken = await _resolve_family(conn, ended) if ended else []
         if woken:
             await conn.execute(sql.NOTIFY, (notify_payload(woken),))
@@ -61,7 +64,7 @@ def notify_payload(ids: Iterable[str]) -> str:
 
 
 def _is_plain(live: LiveRun, batch: Batch) -> bool:
-    if batch.extras is not None:
+    if batch.extras is not None or (batch.move is not None and batch.move.attempt is not None):
         return False
     ends = batch.move is not None and is_final(batch.move.status)
     return not ends or (live.parent_step is None and not live.has_children)
@@ -215,23 +218,22 @@ async def _resolve_family(conn: Connection, ended: Sequence[LiveRun]) -> list[st
         woken += [row[0] for row in await cursor.fetchall()]
     parents = [live.id for live in ended if live.has_children]
     if parents:
-        cursor = await conn.execute(sql.REQUEST_CANCEL_OF_CHILDREN, (parents,))
-        woken += [row[0] for row in await cursor.fetchall()]
-        woken += await terminate_children(conn, parents)
+        woken += await close_children(conn, parents)
     return woken
 
 
-async def terminate_children(conn: Connection, parents: list[str]) -> list[str]:
-    """Ends the open children that die with their parents, and theirs; whom that wakes."""
+async def close_children(conn: Connection, parents: list[str]) -> list[str]:
+    """What their parents' end means for open children, and theirs; whom that wakes."""
     woken: list[str] = []
+    error = '{"type":"ParentClosed","message":"Its parent ended."}'
     while parents:
+        cursor = await conn.execute(sql.REQUEST_CANCEL_OF_CHILDREN, (parents,))
+        woken += [row[0] for row in await cursor.fetchall()]
         cursor = await conn.execute(sql.TERMINATED_CHILDREN, (parents,))
         parents = [row[0] for row in await cursor.fetchall()]
         if parents:
-            error = '{"type":"ParentClosed","message":"Its parent ended."}'
             await conn.execute(
                 sql.END_RUNS, (parents, None, None, "CANCELED", error, "run.canceled", error)
             )
-            cursor = await conn.execute(sql.REQUEST_CANCEL_OF_CHILDREN, (parents,))
-            woken += [row[0] for row in await cursor.fetchall()]
+            woken += parents
     return woken

@@ -12,6 +12,7 @@ import psycopg
 
 from executions.engine import failpoints, flush, sql
 from executions.engine.rows import Batch
+from executions.engine.steps import encodable
 
 if TYPE_CHECKING:
     from executions.engine.live import LiveRun
@@ -77,6 +78,9 @@ class Journal:
             else:
                 await self._try_later(items, error)
             return
+        except Exception as error:  # What cannot even be sent is its run's own fault.
+            await self._blame(items, error)
+            return
         for live, batch in items:
             result = accepted.get(live.id)
             if result is not None:
@@ -117,7 +121,7 @@ class Journal:
                 self._on_woken()
             return accepted, {live.id for live, _ in items} - accepted.keys()
 
-    async def _blame(self, items: Sequence[Item], error: psycopg.Error) -> None:
+    async def _blame(self, items: Sequence[Item], error: Exception) -> None:
         """Halves a refused flush until the culprit stands alone."""
         if len(items) > 1:
             middle = len(items) // 2
@@ -126,7 +130,7 @@ class Journal:
             return
         live, _batch = items[0]
         logger.error("PostgreSQL refused what run %s wanted written: %s", live.id, error)
-        live.on_refused(str(error).splitlines()[0])
+        live.on_refused(encodable(str(error)).partition("\n")[0])
 
     async def _try_later(self, items: Sequence[Item], error: psycopg.Error) -> None:
         """An error that no data caused, such as a table that a deploy is changing: wait for it."""

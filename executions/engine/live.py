@@ -62,6 +62,7 @@ class LiveRun:
         self.has_children = any(record.kind in ("children", "trigger") for record in records)
         self.asked: set[str] = set()
         self.branches: set[str] = set()
+        self.patches: dict[str, bool] = {}
         self.outbox = Outbox(
             flush_no=row["flush_no"],
             ops_written=row["op_seq"],
@@ -83,13 +84,16 @@ class LiveRun:
 
         self.dead = False
         self.reloading = False
+        self.must_reload = False
+        self.timers: list[asyncio.TimerHandle] = []
         # A poll of the rows that began before this claim does not know it.
         self.claimed_after_poll = True
         self.cancel_requested: bool = row["cancel_requested"]
         self.cancel_delivered = False
         self.time_error: dict[str, Json] | None = None
         self.ending: Move | None = None
-        self._active_since = self.loop.time()
+        self._active_ms: float = row["active_ms"]
+        self._active_since: float | None = self.loop.time()
         event = "run.started" if row["flush_no"] == 0 else "run.resumed"
         self.outbox.batch.events.append((event, f'{{"attempt":{self.attempt}}}'))
 
@@ -100,9 +104,41 @@ class LiveRun:
         return EngineFuture(loop=self.loop)
 
     def active_ms(self) -> int:
-        """Milliseconds of activity so far; time parked does not count."""
-        now = self.loop.time()
-        return int(self.row["active_ms"] + (now - self._active_since) * 1000)
+        """Milliseconds of activity so far; waits do not count, parked or in memory."""
+        since = self._active_since
+        running = 0.0 if since is None else self.loop.time() - since
+        return int(self._active_ms + running * 1000)
+
+    def rest(self) -> None:
+        """The code only waits: its clock stops."""
+        self._active_ms = self.active_ms()
+        self._active_since = None
+
+    def go_on(self) -> None:
+        """The code may be about to do something: its clock runs."""
+        if self._active_since is None:
+            self._active_since = self.loop.time()
+
+    def limit_time(self) -> None:
+        """Arms `max_duration` (active time, over all attempts) and `run_timeout` (wall clock)."""
+        if self.row["max_duration"] is not None:
+            self._check_duration()
+        if self.row["deadline_at"] is not None:
+            left = self.row["deadline_at"].timestamp() - self.host.clock.now()
+            self._call_in(left, self.out_of_time, "run_timeout")
+
+    def _check_duration(self) -> None:
+        left = self.row["max_duration"] - self.active_ms() / 1000
+        if left > 0:
+            self._call_in(left, self._check_duration)
+        else:
+            self.out_of_time("max_duration")
+
+    def _call_in(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
+        """A timer that ends with the run's stay here: a parked run must leave nothing behind."""
+        self.timers.append(
+            self.loop.call_later(max(0.0, seconds), callback, *args, context=self.host.context)
+        )
 
     @property
     def is_leaving(self) -> bool:
@@ -113,6 +149,11 @@ class LiveRun:
     def is_over(self) -> bool:
         """Whether nothing that the code still asks for can be written."""
         return self.dead or self.ending is not None
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the code is to be told that its run is cancelled or out of time."""
+        return self.cancel_requested or self.time_error is not None
 
     def has_user_timer(self) -> bool:
         """Whether the code has set a timer of its own, which only a run in memory can obey."""
@@ -128,6 +169,12 @@ class LiveRun:
             action()
         else:
             self.loop.call_soon_threadsafe(action, context=self.host.context)
+
+    def append_event(self, type: str, data: str) -> None:
+        """Adds an event of the code's own to the run's log."""
+        if not self.dead:
+            self.outbox.batch.events.append((type, data))
+            self.outbox.mark()
 
     def append_chunk(self, stream: str, data: str) -> None:
         """Adds a piece to an output stream of the run."""
@@ -205,12 +252,12 @@ class LiveRun:
         code = "MAX_DURATION_EXCEEDED" if limit == "max_duration" else "RUN_TIMEOUT"
         message = f"The run exceeded its {limit}."
         self.time_error = {"type": "TimedOut", "code": code, "message": message}
-        self.host.cancel_code(self)
         self.limit_clean_up(RunStatus.TIMED_OUT)
+        self.moments.poke()
 
     def limit_clean_up(self, status: RunStatus) -> None:
         """Ends the run with `status` if its clean-up takes too long."""
-        self.loop.call_later(_CLEAN_UP_SECONDS, self._overdue, status, context=self.host.context)
+        self._call_in(_CLEAN_UP_SECONDS, self._overdue, status)
 
     def _overdue(self, status: RunStatus) -> None:
         error = self.time_error or {"type": "Canceled", "message": "The run was cancelled."}
@@ -248,5 +295,8 @@ class LiveRun:
         """Makes the run's context dead; nothing its code does from here on is written."""
         self.dead = True
         self.moments.stop()
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
         for task in list(self.tasks):
             task.cancel()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import dict_row
@@ -18,35 +19,41 @@ Connection = psycopg.AsyncConnection[Any]
 Row = dict[str, Any]
 
 
-async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> list[Row]:
-    """Takes at most so many due runs for `worker`, in order."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(sql.CLAIM, (runs, suspects, worker))
-        return await cursor.fetchall()
+class Claimed(NamedTuple):
+    """Runs just claimed, what is recorded of each, and what its waits have come to."""
+
+    rows: list[Row]
+    records: dict[str, list[Record]]
+    found: dict[str, Findings]
 
 
-async def journals(
-    conn: Connection, rows: Sequence[Row]
-) -> tuple[dict[str, list[Record]], dict[str, Findings]]:
-    """What is recorded of the runs that ever wrote anything, and what their waits have come to."""
-    ids = [row["id"] for row in rows if row["flush_no"] > 0]
+async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> Claimed:
+    """Takes at most so many due runs for `worker`, in order, and loads their journals."""
+    fence = uuid.uuid4()
+    async with conn.pipeline():
+        claims = await conn.cursor(row_factory=dict_row).execute(
+            sql.CLAIM, (runs, suspects, fence, worker)
+        )
+        journals = await conn.cursor(row_factory=dict_row).execute(sql.LOAD_STEPS, (worker, fence))
+        rows = await claims.fetchall()
+        recorded = await journals.fetchall()
     records: dict[str, list[Record]] = defaultdict(list)
     found: dict[str, Findings] = defaultdict(Findings)
-    if not ids:
-        return records, found
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(sql.LOAD_STEPS, (ids,))
-        for row in await cursor.fetchall():
-            records[row["run_id"]].append(record_from(row))
-            if row["token_status"] is not None:
-                value = token_value(row["token_status"], row["token_output"])
-                if value is not None:
-                    found[row["run_id"]].tokens[row["input"]["token"]] = value
-    waits = {run: [w for w in items if w[0] != "wait"] for run, items in _waits_in(records).items()}
+    for row in recorded:
+        records[row["run_id"]].append(record_from(row))
+        if row["token_status"] is not None:
+            value = token_value(row["token_status"], row["token_output"])
+            if value is not None:
+                found[row["run_id"]].tokens[row["input"]["token"]] = value
+    waits = {
+        run: [wait for wait in items if wait[0] != "wait"]
+        for run, items in _waits_in(records).items()
+    }
     for run, rest in (await findings(conn, waits)).items():
         found[run].children = rest.children
         found[run].signals = rest.signals
-    return records, found
+    rows.sort(key=lambda row: row["id"])
+    return Claimed(rows, records, found)
 
 
 def _waits_in(records: Mapping[str, Iterable[Record]]) -> dict[str, list[tuple[str, str, Any]]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from executions.engine.context import Context
 from executions.engine.live import LiveRun
+from executions.engine.steps import contained
 from executions.engine.threads import TaskThread
 from executions.errors import NotFound
 from executions.registry import get_task
@@ -23,7 +24,10 @@ async def run_code(live: LiveRun) -> Any:
         return None
     live.task_retry = task.retry
     payload = task.parse(live.row["payload"])
-    if task.is_async:
-        return await task.function(payload, Context(live))
-    live.thread = TaskThread(live, task, payload)
-    return await live.thread.run()
+    try:
+        if task.is_async:
+            return await task.function(payload, Context(live))
+        live.thread = TaskThread(live, task, payload)
+        return await live.thread.run()
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise contained(error) from error

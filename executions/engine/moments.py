@@ -83,6 +83,13 @@ class Moments:
             self.poke()
         return future
 
+    def note(self, row: StepRow) -> None:
+        """Records something that the code learned at once and that no outcome needs to follow."""
+        row.seq = self.next_seq()
+        row.run_attempt = self._live.attempt
+        batch = self._live.outbox.put(row, "step.completed", event_data(row))
+        batch.riding += 1
+
     def next_seq(self) -> int:
         """The place of an outcome in the run's order of completion."""
         self._seq += 1
@@ -124,9 +131,11 @@ class Moments:
         live = self._live
         self.waits[wait.key] = wait
         wait.future.add_done_callback(lambda _: self.waits.pop(wait.key, None))
-        # A wake that was taken note of before this wait began may have been for it.
-        if live.wakes != self._claim_wakes and wait.kind not in ("sleep", "retry"):
-            self._must_look = True
+        # What it waits for may have come before the wait began: while the run waited for something
+        # else, or with a wake that was taken note of already.
+        if wait.kind not in ("sleep", "retry"):
+            is_late = wait.is_new and live.row["flush_no"] > 0
+            self._must_look |= is_late or live.wakes != self._claim_wakes
         self.poke()
         return wait.future
 
@@ -162,6 +171,7 @@ class Moments:
     def poke(self) -> None:
         """Something changed: look, in the next pass of the loop, what the run can do."""
         self._calm = 0
+        self._live.go_on()
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -193,7 +203,7 @@ class Moments:
         live = self._live
         if live.replaying:
             self._replay_next(state)
-        elif live.cancel_requested and not live.cancel_delivered:
+        elif live.must_stop and not live.cancel_delivered:
             self._deliver_cancel()
         elif not self._observe_one():
             self._park_or_wait(state)
@@ -203,6 +213,7 @@ class Moments:
         if not self._releases or self._releases[0].batch is not None:
             return False
         release = self._releases.popleft()
+        self._live.go_on()
         if release.future is None:
             self._live.host.cancel_code(self._live)
             self._let_held_go()
@@ -223,6 +234,7 @@ class Moments:
             first = recorded.first_asked_seq()
             if first is None or (cancel.seq or 0) < first:
                 live.cancel_delivered = True
+                live.limit_clean_up(RunStatus.CANCELED)
                 live.host.cancel_code(live)
                 self.poke()
                 return
@@ -242,7 +254,7 @@ class Moments:
             live.needs_attention(replay.never_asked_message(live.id, missing, new))
             return
         live.replaying = False
-        if live.cancel_requested and not live.cancel_delivered:
+        if live.must_stop and not live.cancel_delivered:
             # Before what is held goes on: a cancelled run begins no new step but its clean-up.
             self._deliver_cancel()
             return
@@ -308,6 +320,8 @@ class Moments:
         elif not self._may_park(state) or (until is not None and until - now < live.host.linger):
             if until is not None:
                 self._arm(until)
+            if state is Mood.BLOCKED and not live.bodies and not self._releases:
+                live.rest()
         else:
             self.parking = True
             self.parked_until = until

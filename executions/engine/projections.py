@@ -8,11 +8,8 @@ from django.conf import settings
 
 from executions.engine.live import LiveRun, RunGone
 from executions.engine.steps import in_body
-from executions.errors import Invalid
 from executions.rules import metadata
-from executions.rules.values import Json, encode
-
-_CONTROL = frozenset(map(chr, range(32)))
+from executions.rules.values import Json, encode, plain_text
 
 
 class Metadata:
@@ -51,6 +48,7 @@ class Metadata:
 
     def decrement(self, key: str, by: float = 1) -> Metadata:
         """Subtracts from the number under a key."""
+        metadata.check(("increment", key, by))
         return self._change("increment", key, -by)
 
     def replace(self, value: dict[str, Json]) -> Metadata:
@@ -65,7 +63,9 @@ class Metadata:
         metadata.check(operation)
         after = metadata.apply(live.metadata, [operation])
         encode(after, field="metadata", limit=settings.FLOWMAESTRO.METADATA_LIMIT)
-        live.metadata = after
+        # What a body shows is not what the code reads: a replay does not run the body again.
+        if not in_body():
+            live.metadata = after
         if in_body() or live.outbox.next_op():
             event = encode({"op": name, "key": key, "value": value}, field="metadata")
             live.on_loop(functools.partial(self._write, operation, event))
@@ -82,10 +82,8 @@ class Stream:
     """An output stream: durable pieces, resumable by index."""
 
     def __init__(self, live: LiveRun, name: str) -> None:
-        if not name or not _CONTROL.isdisjoint(name):
-            raise Invalid(f"A stream needs a name in plain text, not {name!r}.", field="stream")
         self._live = live
-        self._name = name
+        self._name = plain_text(name, field="stream", limit=128)
 
     def append(self, chunk: Json) -> None:
         """Appends a piece; usable inside and outside of step bodies, and from threads."""

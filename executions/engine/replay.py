@@ -12,7 +12,8 @@ from executions.rules.statuses import StepStatus
 
 Json = Any
 _ENDED = (StepStatus.COMPLETED, StepStatus.FAILED)
-CANCEL_KEY = "cancel#1"
+# No step of a user can have it: names do not begin with "@".
+CANCEL_KEY = "@cancel"
 
 
 class JournalMismatch(BaseException):

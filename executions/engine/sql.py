@@ -86,7 +86,7 @@ WITH fresh AS MATERIALIZED ({_CANDIDATES.format(comparison="=", tie=", id")}),
 suspect AS MATERIALIZED ({_CANDIDATES.format(comparison=">", tie="")}),
 c AS (
   UPDATE executions_run SET
-    status = 'EXECUTING', claim = gen_random_uuid(), worker = %s, wake_at = NULL,
+    status = 'EXECUTING', claim = %s::uuid, worker = %s, wake_at = NULL,
     started_at = coalesce(started_at, flowmaestro_now())
   WHERE id IN (SELECT id FROM fresh UNION ALL SELECT id FROM suspect)
   RETURNING id, task, claim, wakes, flush_no, op_seq, attempt, max_attempts, active_ms,
@@ -97,15 +97,18 @@ SELECT c.*, d.payload, d.first_metadata, flowmaestro_now() AS now
 FROM c JOIN executions_rundata d ON d.run_id = c.id
 """
 
-# The journal, and beside each open wait for a token how the token stands: one round trip less
-# between a token's completion and the next line of code.
+# The journals of the runs just claimed, and beside each open wait for a token how the token
+# stands. Sent together with the claim, as a statement of its own: its snapshot must know what the
+# run's last holder committed while the claim waited for the row.
 LOAD_STEPS = """
 SELECT s.run_id, s.key, s.kind, s.status, s.seq, s.pending, s.attempt, s.run_attempt, s.input,
        s.output, s.error, s.heartbeat, s.wake_at, s.started_at,
        t.status AS token_status, t.output AS token_output
-FROM executions_step s LEFT JOIN executions_waittoken t
+FROM executions_run r JOIN executions_step s ON s.run_id = r.id
+LEFT JOIN executions_waittoken t
   ON s.kind = 'wait' AND s.status = 'WAITING' AND t.id = s.input ->> 'token'
-WHERE s.run_id = ANY(%s) ORDER BY s.run_id, s.seq
+WHERE r.worker = %s AND r.status = 'EXECUTING' AND r.claim = %s::uuid AND r.flush_no > 0
+ORDER BY s.run_id, s.seq
 """
 
 # What the waits of some runs have come to, read after `wakes`.
@@ -182,8 +185,9 @@ o AS MATERIALIZED (
 ),
 u AS (
   UPDATE executions_run r SET
-    flush_no = o.no, op_seq = o.ops, active_ms = o.active,
+    flush_no = o.no, active_ms = o.active,
     event_seq = o.base + o.events - CASE WHEN o.moved OR o.status IS NULL THEN 0 ELSE 1 END,
+    op_seq = CASE WHEN o.moved AND o.attempt IS NOT NULL THEN 0 ELSE o.ops END,
     stalls = CASE WHEN o.progress THEN 0 ELSE r.stalls END,
     status = CASE WHEN o.moved THEN o.status ELSE r.status END,
     claim = CASE WHEN o.moved THEN NULL ELSE r.claim END,
@@ -194,7 +198,10 @@ u AS (
       THEN flowmaestro_now() + make_interval(secs => o.wait) ELSE r.wake_at END,
     attempt = CASE WHEN o.moved THEN coalesce(o.attempt, r.attempt) ELSE r.attempt END,
     output = CASE WHEN o.moved THEN o.output ELSE r.output END,
-    error = CASE WHEN o.moved THEN o.error ELSE r.error END,
+    error = CASE
+      WHEN o.moved AND o.status = 'CANCELED' AND r.cancel_reason IS NOT NULL
+      THEN jsonb_set(o.error, '{{message}}', to_jsonb(r.cancel_reason))
+      WHEN o.moved THEN o.error ELSE r.error END,
     finished_at = CASE WHEN o.moved AND o.status NOT IN ('WAITING', 'QUEUED', 'NEEDS_ATTENTION')
       THEN flowmaestro_now() END
   FROM o WHERE r.id = o.id
@@ -298,16 +305,19 @@ REQUEST_CANCEL_OF_CHILDREN = f"""
 WITH ids AS MATERIALIZED (
   SELECT id FROM executions_run
   WHERE parent_id = ANY(%s) AND finished_at IS NULL AND parent_close = 'REQUEST_CANCEL'
+    AND started_at IS NOT NULL
   ORDER BY id FOR UPDATE)
 UPDATE executions_run r SET
   cancel_requested_at = coalesce(r.cancel_requested_at, flowmaestro_now()),
   cancel_reason = coalesce(r.cancel_reason, 'its parent ended'), {_WAKE_SET}
 FROM ids WHERE r.id = ids.id RETURNING r.id
 """
+# A child that never began has nothing to clean up, so it ends at once too.
 TERMINATED_CHILDREN = """
 SELECT id FROM executions_run
-WHERE parent_id = ANY(%s) AND finished_at IS NULL AND parent_close = 'TERMINATE'
-ORDER BY id
+WHERE parent_id = ANY(%s) AND finished_at IS NULL
+  AND (parent_close = 'TERMINATE' OR parent_close = 'REQUEST_CANCEL' AND started_at IS NULL)
+ORDER BY id FOR UPDATE
 """
 
 # A move made from outside the executor (cancel, expiry, crash, terminate): the same for a set.
@@ -392,6 +402,10 @@ RELEASE_ONE = """
 UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL, wakes = wakes + 1,
   due_at = flowmaestro_now() - make_interval(secs => priority)
 WHERE id = %s AND worker = %s AND status = 'EXECUTING' RETURNING id
+"""
+# The next attempt of a run tells its story anew: from the metadata as it is now.
+RESTART_METADATA = """
+UPDATE executions_rundata SET first_metadata = metadata WHERE run_id = ANY(%s)
 """
 # A worker that stops gives its runs back; nothing is held against them.
 RELEASE = """

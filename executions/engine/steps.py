@@ -50,10 +50,26 @@ class StepTimeout(Exception):
     """An attempt ran longer than its start-to-close timeout, or missed its heartbeat."""
 
 
-class StepInterrupted(Exception):
+class StepInterrupted(StepFailed):
     """An at-most-once step was started and its outcome is unknown; it is not started again."""
 
     non_retryable = True
+
+
+def failure_of(step: str, error: Mapping[str, Json], attempts: int) -> StepFailed:
+    """What a stored failure raises in the task's code."""
+    kind = StepInterrupted if error.get("type") == StepInterrupted.__name__ else StepFailed
+    return kind(step, error, attempts)
+
+
+def contained(error: BaseException) -> Exception:
+    """An error that asyncio would let through, as one that belongs to the code that raised it.
+
+    SystemExit from a command or an argument parser would end the worker, and a CancelledError that
+    nobody asked for would look like a cancellation of the run.
+    """
+    kind = type(type(error).__name__, (Exception,), {"__module__": "builtins"})
+    return kind(str(error) or f"The code raised {type(error).__name__}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +98,8 @@ class StepContext:
         self.step = key
         self.attempt = attempt
         self.last_heartbeat = last_heartbeat
+        # A step of the clean-up belongs to a run that is being cancelled already.
+        self._is_clean_up = live.cancel_delivered
         self.is_dead = False
         self.live = live
         self.beaten_at = live.loop.time()
@@ -94,7 +112,8 @@ class StepContext:
 
         Raises RunGone when the run was cancelled, lost, or this attempt has timed out.
         """
-        if self.is_dead or self.live.dead or self.live.cancel_requested:
+        is_told = self.live.must_stop and not self._is_clean_up
+        if self.is_dead or self.live.dead or is_told:
             raise RunGone(f"The attempt of {self.key} is over.")
         text = encode(details, field="heartbeat")
         self.details = details
@@ -128,9 +147,16 @@ def in_body() -> bool:
     return _current.get() is not None
 
 
-@functools.lru_cache(maxsize=4096)
 def return_hint(function: Callable[..., Any]) -> object:
     """The annotated result of a step's function, or None."""
+    try:
+        return _return_hint(function)
+    except TypeError:  # A callable object without a hash.
+        return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _return_hint(function: Callable[..., Any]) -> object:
     target = getattr(function, "func", function)
     try:
         return typing.get_type_hints(target).get("return")
@@ -166,7 +192,7 @@ class StepRun:
             attempt, heartbeat = record.attempt, record.heartbeat
             self.first_started = record.started_at
             if record.status == StepStatus.STARTED and options.at_most_once:
-                return await self._fail(attempt, self._interrupted())
+                return await self._fail(attempt, self._interrupted(attempt))
             if record.status == StepStatus.RETRYING:
                 await self._back_off(record.wake_at or 0.0, attempt)
                 attempt += 1
@@ -176,7 +202,7 @@ class StepRun:
 
     def _recorded_value(self, record: Record) -> Any:
         if record.status == StepStatus.FAILED:
-            raise StepFailed(self.key, record.error or {}, record.attempt)
+            raise failure_of(self.key, record.error or {}, record.attempt)
         return typed(record.output, return_hint(self.function), field=self.key)
 
     async def _attempts(self, attempt: int, heartbeat: Json) -> Any:
@@ -192,20 +218,25 @@ class StepRun:
                 failpoints.hit("step.before_body")
                 value = await self._body(context)
                 failpoints.hit("step.after_body")
-                text = encode(value, field=self.key, limit=settings.FLOWMAESTRO.OUTPUT_LIMIT)
             except Exception as error:
                 wait = self._next_delay(attempt, error)
                 if wait is None:
                     return await self._fail(attempt, error, live.loop.time() - started)
-                await self._retry_later(attempt, error, wait)
-                attempt += 1
                 heartbeat = context.last_heartbeat if context.details is None else context.details
+                await self._retry_later(attempt, error, wait, heartbeat)
+                attempt += 1
                 continue
             finally:
                 context.is_dead = True
             if options.transactional:
                 return value
-            return await self._complete(attempt, text, live.loop.time() - started)
+            lasted = live.loop.time() - started
+            try:
+                text = encode(value, field=self.key, limit=settings.FLOWMAESTRO.OUTPUT_LIMIT)
+            except FlowMaestroError as error:
+                # The effect has happened; doing it again would give no better value.
+                return await self._fail(attempt, error, lasted)
+            return await self._complete(attempt, text, lasted)
 
     async def _announce(self, attempt: int) -> None:
         """Says that an attempt starts; only an at-most-once or transactional step waits for it."""
@@ -228,8 +259,17 @@ class StepRun:
             body = self._call(context)
             limit = self._time_left()
             if limit is None and self.options.heartbeat_timeout is None:
-                return await body
-            return await self._in_time(body, limit, context)
+                value = await body
+            else:
+                value = await self._in_time(body, limit, context)
+            # A plain function may hand out a coroutine: `lambda: fetch(url)`.
+            return await value if inspect.iscoroutine(value) else value
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise contained(error) from error
+        except asyncio.CancelledError as error:
+            if task.cancelling() or live.is_over:
+                raise
+            raise contained(error) from error
         finally:
             live.bodies.discard(task)
             _current.reset(token)
@@ -288,11 +328,14 @@ class StepRun:
                 return None
         return delay
 
-    async def _retry_later(self, attempt: int, error: Exception, delay: float) -> None:
+    async def _retry_later(
+        self, attempt: int, error: Exception, delay: float, heartbeat: Json
+    ) -> None:
         live = self.live
         row = StepRow(
             self.key, self.options.kind, StepStatus.RETRYING, attempt=attempt,
             run_attempt=live.attempt, error=error_text(error), wait=delay,
+            heartbeat=None if heartbeat is None else encode(heartbeat, field="heartbeat"),
         )  # fmt: skip
         live.outbox.put(row, "step.retrying", event_data(row))
         await self._back_off(live.host.clock.now() + delay, attempt)
@@ -325,7 +368,7 @@ class StepRun:
             self.key, self.options.kind, StepStatus.FAILED, attempt=attempt, error=text,
             lasted=lasted,
         )  # fmt: skip
-        failure = StepFailed(self.key, decode(text), attempt)
+        failure = failure_of(self.key, decode(text), attempt)
         failure.__cause__ = error
         # A step that must not run again makes its task fail for good too.
         if getattr(error, "non_retryable", False):
@@ -334,11 +377,13 @@ class StepRun:
         assert future is not None
         await future
 
-    def _interrupted(self) -> StepInterrupted:
-        return StepInterrupted(
+    def _interrupted(self, attempts: int) -> StepInterrupted:
+        message = (
             f'Step "{self.key}" runs at most once; it was started and its worker died before '
             "its outcome was stored. Find out whether it took effect."
         )
+        error = {"type": StepInterrupted.__name__, "message": message}
+        return StepInterrupted(self.key, error, attempts)
 
 
 def error_value(error: BaseException) -> dict[str, Json]:
@@ -350,8 +395,8 @@ def error_value(error: BaseException) -> dict[str, Json]:
     trace = "".join(traceback.format_exception(error))
     value = {
         "type": type(error).__name__,
-        "message": _clean(str(error) or type(error).__name__)[:_ERROR_LIMIT],
-        "traceback": _clean(trace)[-_ERROR_LIMIT:],
+        "message": encodable(str(error) or type(error).__name__)[:_ERROR_LIMIT],
+        "traceback": encodable(trace)[-_ERROR_LIMIT:],
     }
     if isinstance(error, FlowMaestroError):
         value["code"] = error.code
@@ -365,6 +410,6 @@ def error_text(error: BaseException) -> str:
     return encode(error_value(error), field="error")
 
 
-def _clean(text: str) -> str:
+def encodable(text: str) -> str:
     """Text that PostgreSQL stores: without NUL and lone surrogates."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

@@ -52,9 +52,11 @@ SELECT id FROM executions_run
 WHERE status IN ('QUEUED', 'DELAYED') AND expires_at <= flowmaestro_now() AND started_at IS NULL
 LIMIT {_LIMIT}
 """
+# A run out of time that has begun is entered again to clean up; one that has not just ends.
 _OVERDUE = f"""
-SELECT id FROM executions_run
-WHERE finished_at IS NULL AND deadline_at <= flowmaestro_now() AND status <> 'EXECUTING'
+SELECT id, status = 'WAITING' AND started_at IS NOT NULL FROM executions_run
+WHERE finished_at IS NULL AND deadline_at <= flowmaestro_now()
+  AND (started_at IS NULL OR status IN ('WAITING', 'PAUSED', 'NEEDS_ATTENTION'))
 LIMIT {_LIMIT}
 """
 _TOKENS = f"""
@@ -90,17 +92,27 @@ def _expire(cursor: CursorWrapper) -> None:
                 only=(RunStatus.QUEUED, RunStatus.DELAYED),
             )  # fmt: skip
     cursor.execute(_OVERDUE)
-    overdue = [row[0] for row in cursor.fetchall()]
+    found = cursor.fetchall()
+    begun = [run for run, has_begun in found if has_begun]
+    if begun:
+        with transaction.atomic():
+            runs.wake(cursor, begun)
+    overdue = [run for run, has_begun in found if not has_begun]
     if overdue:
         error = {
-            "type": "TimedOut", "code": "RUN_TIMEOUT",
+            "type": "TimedOut",
+            "code": "RUN_TIMEOUT",
             "message": "The run exceeded its run_timeout.",
-        }  # fmt: skip
-        statuses = [
-            status for status in ("DELAYED", "QUEUED", "WAITING", "PAUSED", "NEEDS_ATTENTION")
-        ]
+        }
         with transaction.atomic():
-            runs.end(cursor, overdue, RunStatus.TIMED_OUT, error, "run.timed_out", only=statuses)
+            runs.end(
+                cursor,
+                overdue,
+                RunStatus.TIMED_OUT,
+                error,
+                "run.timed_out",
+                only=("DELAYED", "QUEUED", "PAUSED", "NEEDS_ATTENTION"),
+            )
 
 
 def _time_out_tokens(cursor: CursorWrapper) -> None:
@@ -271,6 +283,7 @@ class Ticker:
                 tick(cursor)
                 self._take_over(cursor)
                 self._poll(cursor)
+                self._executor.look()
                 cursor.execute(_NEXT_TIMER)
                 row = cursor.fetchone()
         except Error as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import queue
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from executions.engine.context import Context
 from executions.engine.live import LiveRun, RunGone
+from executions.engine.steps import contained, in_body
+from executions.errors import Conflict
 
 if TYPE_CHECKING:
     from executions.registry import Task
@@ -63,6 +66,16 @@ class TaskThread:
 
     def operate(self, begin: Callable[[], Any]) -> Any:
         """Carries out an operation of the context on the loop; called from the thread."""
+        if in_body():
+            # Refused, or not tied to the body's place in the journal: decided where it is asked.
+            result = begin()
+            if asyncio.iscoroutine(result):
+                result.close()
+                raise Conflict(
+                    "A step's body cannot use the run's context: its result is stored as one. "
+                    "Call steps from the task's own code."
+                )
+            return result
         if self.live.dead:
             raise RunGone(f"Run {self.live.id} has left this process; its context is dead.")
         self.live.loop.call_soon_threadsafe(self._begin, begin, context=self._context.copy())
@@ -112,28 +125,34 @@ class TaskThread:
 
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Runs a step's body on the thread; called from the loop."""
-        future: asyncio.Future[Any] = self.live.loop.create_future()
-        self._inbox.put(("body", (contextvars.copy_context(), function, args, future)))
-        return await future
+        job: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._inbox.put(("body", (contextvars.copy_context(), function, args, job)))
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            # Under way already: the next attempt waits for its end.
+            if not job.cancel():
+                self.live.abandoned.append(job)
+            raise
 
     def _run_body(
-        self, context: contextvars.Context, function: Callable[..., Any], args: tuple[Any, ...],
-        future: asyncio.Future[Any],
-    ) -> None:  # fmt: skip
+        self,
+        context: contextvars.Context,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        job: concurrent.futures.Future[Any],
+    ) -> None:
+        if not job.set_running_or_notify_cancel():
+            return
         try:
             value = context.run(function, *args)
+        except (SystemExit, KeyboardInterrupt) as error:
+            job.set_exception(contained(error))
         except BaseException as error:
             # Whatever it is belongs to the step; the thread itself goes on serving.
-            self._post(future, error, failed=True)
+            job.set_exception(error)
         else:
-            self._post(future, value, failed=False)
-
-    def _post(self, future: asyncio.Future[Any], value: Any, *, failed: bool) -> None:
-        def settle() -> None:
-            if not future.done():
-                (future.set_exception if failed else future.set_result)(value)
-
-        self.live.loop.call_soon_threadsafe(settle, context=self.live.host.context)
+            job.set_result(value)
 
 
 class SyncContext:

@@ -24,6 +24,8 @@ class Wait:
     subject: str | None = None
     children: Sequence[str] = ()
     attempt: int = 1
+    # Whether this life of the run began it, so that no claim has looked what became of it.
+    is_new: bool = False
 
     @property
     def step_kind(self) -> str:

@@ -8,7 +8,7 @@ from django.db import migrations
 
 CLOCK = """
 CREATE FUNCTION flowmaestro_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
-AS 'SELECT now()';
+AS 'SELECT statement_timestamp()';
 """
 
 FINAL_IS_FINAL = """

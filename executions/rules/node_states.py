@@ -8,14 +8,18 @@ from typing import Any, Final
 Json = Any
 
 PENDING: Final = "pending"
+RUNNING: Final = "running"
+WAITING: Final = "waiting"
 NOT_RUN: Final = "not_run"
+# The run ended while the node was at it: cancelled, or out of time.
+STOPPED: Final = "stopped"
 
 # `static/executions/format.js` holds the same table for pages that watch a run.
 STATE_AFTER: Final[Mapping[str, str]] = {
-    "node_started": "running",
-    "paused": "waiting",
-    "answer_refused": "waiting",
-    "resumed": "running",
+    "node_started": RUNNING,
+    "paused": WAITING,
+    "answer_refused": WAITING,
+    "resumed": RUNNING,
     "node_completed": "completed",
     "node_failed": "failed",
     "node_skipped": "skipped",

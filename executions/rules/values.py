@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import enum
 import json
+import unicodedata
 import uuid
 from decimal import Decimal
 from typing import Any, cast
@@ -75,6 +76,22 @@ def _strings(value: object) -> str:
     if isinstance(value, (int, float, bool)) or value is None:
         return ""
     return _strings(_plain(value))
+
+
+def plain_text(value: object, *, field: str, limit: int = 256) -> str:
+    """A name: 1 to `limit` characters, none of them a control character or a lone surrogate.
+
+    Raises Invalid naming `field`.
+    """
+    if not isinstance(value, str) or not 1 <= len(value) <= limit:
+        raise Invalid(f"{field} is text of 1 to {limit} characters, not {value!r}.", field=field)
+    if not value.isprintable() and any(_is_unfit(letter) for letter in value):
+        raise Invalid(f"{field} holds a character that is not text: {value!r}.", field=field)
+    return value
+
+
+def _is_unfit(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs")
 
 
 def decode(text: str) -> Json:

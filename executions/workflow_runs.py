@@ -1,0 +1,211 @@
+"""Runs of workflows as people see them: start one, find those one may see, describe one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import QuerySet
+from django.db.models.fields.json import KT, KeyTextTransform, KeyTransform
+from django.db.models.functions import Coalesce
+
+from executions import nodes, reviews, runs
+from executions.errors import Invalid, NotFound
+from executions.models import Run, RunEvent
+from executions.orchestrator import orchestrator
+from executions.rules.definition import parse, read
+from executions.rules.ids import has_prefix
+from executions.rules.node_states import (
+    NOT_RUN,
+    PENDING,
+    RUNNING,
+    STATE_AFTER,
+    STOPPED,
+    WAITING,
+    reading_order,
+    state_after,
+)
+from executions.rules.policies import read_pins
+from executions.rules.statuses import RunStatus
+
+Json = Any
+User = AbstractBaseUser | AnonymousUser
+
+
+def start(
+    definition: Json, *, inputs: Json = None, pins: Json = None, owner: int | None = None
+) -> runs.Handle:
+    """Starts a run of a definition; raises what `payload_of` does, and then nothing is written."""
+    payload = payload_of(definition, inputs=inputs, pins=pins)
+    if owner is not None:
+        payload["userId"] = str(owner)
+    return runs.trigger(orchestrator, payload, owner=owner)
+
+
+def payload_of(definition: Json, *, inputs: Json = None, pins: Json = None) -> dict[str, Json]:
+    """The payload of a run of a definition, checked without the database.
+
+    Raises InvalidDefinition, or Invalid naming the input or pin at fault.
+    """
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise Invalid("inputs is an object: each input's name and its value.", field="inputs")
+    pinned = frozenset(pins) if isinstance(pins, Mapping) else frozenset()
+    graph = parse(definition, nodes.find, pinned=pinned)
+    read_pins(pins, graph.nodes)
+    payload: dict[str, Json] = {"workflowDefinition": definition, "inputs": dict(inputs or {})}
+    if pins:
+        payload["pins"] = pins
+    return payload
+
+
+# ---- who sees what ------------------------------------------------------------------------------
+
+
+def sees_all(user: User) -> bool:
+    """Whether runs of other people are shown to this user."""
+    return bool(getattr(user, "is_staff", False) or getattr(user, "is_superuser", False))
+
+
+def visible_to(user: User) -> QuerySet[Run]:
+    """The runs that a user may see."""
+    return Run.objects.all() if sees_all(user) else Run.objects.filter(owner_id=user.pk)
+
+
+def retrieve_for(user: User, run_id: str) -> Run:
+    """The run with its payload and metadata. Raises NotFound also for a run of somebody else."""
+    return _one(visible_to(user).select_related("data"), run_id)
+
+
+def glance_for(user: User, run_id: str) -> Run:
+    """The run's row without what it was given and gave, for those who look often.
+
+    Raises NotFound also for a run of somebody else.
+    """
+    return _one(visible_to(user).only("id", "status", "event_seq"), run_id)
+
+
+def _one(found: QuerySet[Run], run_id: str) -> Run:
+    run = found.filter(pk=run_id).first() if has_prefix(run_id, "run") else None
+    if run is None:
+        raise NotFound(f"There is no run {run_id!r}.", field="run")
+    return run
+
+
+def recent(user: User, *, limit: int, after: str | None = None) -> list[Run]:
+    """Runs of workflows with `workflow_name`, newest first; `after` is the last one of a page."""
+    found = visible_to(user).filter(task=orchestrator.id)
+    if after is not None:
+        found = found.filter(id__lt=after)
+    return list(
+        found.annotate(
+            workflow_name=Coalesce(
+                KeyTextTransform("workflowName", "data__metadata"),
+                KeyTextTransform("name", KeyTransform("workflowDefinition", "data__payload")),
+            ),
+        ).order_by("-id")[:limit]
+    )
+
+
+# ---- one run ------------------------------------------------------------------------------------
+
+
+def describe(run: Run) -> dict[str, Json]:
+    """Everything a watcher is shown. `cursor` is the number of the last event it takes in."""
+    payload = run.data.payload if isinstance(run.data.payload, dict) else {}
+    metadata = run.data.metadata
+    return {
+        "executionId": run.id,
+        "task": run.task,
+        "workflowName": metadata.get("workflowName") or _name_in(payload),
+        "status": run.status,
+        "isFinal": run.is_final,
+        "createdAt": run.created_at.isoformat(),
+        "startedAt": run.started_at.isoformat() if run.started_at else None,
+        "finishedAt": run.finished_at.isoformat() if run.finished_at else None,
+        "cancelRequested": run.cancel_requested_at is not None,
+        "inputs": payload.get("inputs"),
+        "pins": payload.get("pins"),
+        "metadata": metadata,
+        "reviews": [
+            {**review.form, "rules": reviews.rules_of(review.form)}
+            for review in reviews.open_reviews(run)
+        ],
+        "outputs": outputs_of(run),
+        "error": error_of(run),
+        "nodes": nodes_of(run),
+        "cursor": run.event_seq,
+    }
+
+
+def outputs_of(run: Run) -> Json:
+    """What the run came to: a workflow's outputs, or the whole output of any other task."""
+    if isinstance(run.output, dict) and "outputs" in run.output and "success" in run.output:
+        return run.output["outputs"]
+    return run.output
+
+
+def error_of(run: Run) -> str | None:
+    """One sentence on why the run did not complete."""
+    if run.error is None:
+        return None
+    if run.status == RunStatus.CANCELED and run.cancel_reason:
+        return run.cancel_reason
+    return str(run.error.get("message") or run.error.get("type") or run.status)
+
+
+def nodes_of(run: Run) -> dict[str, dict[str, Json]]:
+    """Each node's name, type and state, each after those that lead to it."""
+    known = _nodes_in(run.data.payload)
+    if isinstance(run.output, dict) and isinstance(run.output.get("nodes"), dict):
+        states = run.output["nodes"]
+    else:
+        states = _states_so_far(run)
+    for node, state in states.items():
+        known.setdefault(node, {"name": node, "type": ""}).update(state)
+    if not run.is_final:
+        return {node: {"status": PENDING, **entry} for node, entry in known.items()}
+    for entry in known.values():
+        if entry.get("status") in (RUNNING, WAITING):
+            entry["status"] = STOPPED
+    return {node: {"status": NOT_RUN, **entry} for node, entry in known.items()}
+
+
+def _states_so_far(run: Run) -> dict[str, dict[str, Json]]:
+    """The state of each node by the last event about it, up to the events the run's row counts."""
+    last = (
+        RunEvent.objects.filter(run_id=run.id, seq__lte=run.event_seq, type__in=list(STATE_AFTER))
+        .annotate(node=KT("data__nodeId"))
+        .order_by("node", "-seq")
+        .distinct("node")
+    )
+    states: dict[str, dict[str, Json]] = {}
+    for event in sorted(last, key=lambda event: event.seq):
+        state = state_after(event.type, event.data)
+        if state is not None:
+            states[event.data["nodeId"]] = state
+    return states
+
+
+def _nodes_in(payload: Json) -> dict[str, dict[str, Json]]:
+    """The nodes that a payload's definition names; none when it names none that can be read."""
+    if not isinstance(payload, dict) or payload.get("workflowDefinition") is None:
+        return {}
+    given = payload.get("pins")
+    pinned = frozenset(given) if isinstance(given, dict) else frozenset()
+    graph, _ = read(payload["workflowDefinition"], nodes.find, pinned=pinned)
+    if graph is None:
+        return {}
+    entries: dict[str, dict[str, Json]] = {}
+    edges = [(edge.source, edge.target) for edge in graph.edges]
+    for node in map(graph.nodes.__getitem__, reading_order(list(graph.nodes), edges)):
+        entries[node.id] = {"name": node.name, "type": node.type}
+        if node.id in pinned:
+            entries[node.id]["pinned"] = True
+    return entries
+
+
+def _name_in(payload: dict[str, Json]) -> str | None:
+    definition = payload.get("workflowDefinition")
+    name = definition.get("name") if isinstance(definition, dict) else None
+    return str(name) if name else None
