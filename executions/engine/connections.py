@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import psycopg
@@ -33,3 +35,27 @@ async def connect(name: str, *, durable: bool = True) -> psycopg.AsyncConnection
     if not durable:
         await conn.execute("SET synchronous_commit = off", prepare=False)
     return conn
+
+
+class Link:
+    """One of the engine's connections, opened when needed and again after it broke."""
+
+    def __init__(self, name: str, *, durable: bool = True) -> None:
+        self._name = name
+        self._durable = durable
+        self._conn: psycopg.AsyncConnection[Any] | None = None
+        self._opening = asyncio.Lock()
+
+    async def get(self) -> psycopg.AsyncConnection[Any]:
+        """The open connection. Raises psycopg.Error or OSError when the database is away."""
+        async with self._opening:
+            if self._conn is None or self._conn.closed:
+                self._conn = await connect(self._name, durable=self._durable)
+            return self._conn
+
+    async def drop(self) -> None:
+        """Closes the connection; the next use opens another."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                await conn.close()

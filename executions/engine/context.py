@@ -283,7 +283,7 @@ class Context:
             )  # fmt: skip
             live.outbox.put(row, "step.waiting", event_data(row))
         if isinstance(token, str):
-            await live.host.join_token(live, token)
+            await live.host.lookups.join_token(live, token)
         wait = Wait(
             key=key,
             kind="token",
@@ -316,7 +316,7 @@ class Context:
             )  # fmt: skip
             live.outbox.put(row, "step.waiting", event_data(row))
             until = None if seconds is None else live.host.clock.now() + seconds
-            live.host.reload_soon(live)
+            live.host.lookups.soon(live)
         wait = Wait(
             key=key,
             kind="signal",

@@ -20,15 +20,15 @@ from django.db import close_old_connections
 from executions import requests
 from executions.engine import failpoints, load, sql, transactional
 from executions.engine.clock import Clock
-from executions.engine.connections import connect
+from executions.engine.connections import Link, connect
 from executions.engine.endings import ending_of
 from executions.engine.journal import Journal
 from executions.engine.live import LiveRun, current_live
+from executions.engine.lookups import Lookups
 from executions.engine.loop import EngineLoop, make_task
 from executions.engine.rows import Move
 from executions.engine.takeover import Ticker
 from executions.engine.waits import Findings
-from executions.errors import NotFound
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus
 from executions.rules.values import Json
@@ -65,12 +65,12 @@ class Executor:
         self.thread_id = 0
         self.ticker = Ticker(self)
         self.journal: Journal
-        self._claims: psycopg.AsyncConnection[Any]
-        self._reconnecting = asyncio.Lock()
+        self.lookups = Lookups(self)
+        self._claims = Link("claims", durable=False)
         self._strays: set[str] = set()
         self._second_look: asyncio.TimerHandle | None = None
         self._wanted = asyncio.Event()
-        self._stopping = False
+        self.stopping = False
         self._jobs: set[asyncio.Task[Any]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name="executor", daemon=True)
@@ -108,7 +108,7 @@ class Executor:
         self.loop.run_until_complete(self._open())
         self._ready.set()
         self.loop.run_forever()
-        if not self._stopping:
+        if not self.stopping:
             # Without its loop this process holds runs and advances none: it must not go on.
             logger.critical("The event loop ended unasked; this worker ends.")
             self.ticker.stop()
@@ -117,7 +117,6 @@ class Executor:
         self.loop.close()
 
     async def _open(self) -> None:
-        self._claims = await connect("claims", durable=False)
         self.journal = Journal(lambda: connect("journal"), on_woken=self._wanted.set)
         for job in (self.journal.run(), self._claim_runs(), self._listen()):
             self.spawn(job)
@@ -128,10 +127,11 @@ class Executor:
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
         await self.journal.close()
-        await self._claims.close()
+        await self._claims.drop()
+        await self.lookups.link.drop()
 
     async def _drain(self, grace: float) -> None:
-        self._stopping = True
+        self.stopping = True
         self._wanted.set()
         ends = self.loop.time() + grace
         for live in list(self.hand.values()):
@@ -143,8 +143,8 @@ class Executor:
         # The code that was let go gets its CancelledError before the loop ends.
         await asyncio.sleep(0.01)
         failpoints.hit("stop.before_release")
-        await self._query(sql.RELEASE, (self.ticker.worker_id,))
-        await self._query(sql.NOTIFY, ("",))
+        await self.lookups.query(sql.RELEASE, (self.ticker.worker_id,))
+        await self.lookups.query(sql.NOTIFY, ("",))
         self.journal.stop()
 
     def spawn(self, job: Coroutine[Any, Any, Any]) -> None:
@@ -161,15 +161,16 @@ class Executor:
     # ---- claiming -------------------------------------------------------------------------------
 
     async def _claim_runs(self) -> None:
-        while not self._stopping:
+        while not self.stopping:
             await self._wanted.wait()
             self._wanted.clear()
-            while not self._stopping and (free := self.capacity - len(self.hand)) > 0:
+            while not self.stopping and (free := self.capacity - len(self.hand)) > 0:
                 try:
                     taken = await self._claim(free)
                 except (psycopg.Error, OSError) as error:
                     logger.warning("Claiming failed and is tried again: %s", error)
-                    await self._reconnect_claims()
+                    await self._claims.drop()
+                    await asyncio.sleep(_RECONNECT_SECONDS)
                     self._wanted.set()
                     break
                 if taken < free:
@@ -179,7 +180,7 @@ class Executor:
         suspects = 0 if any(live.row["stalls"] for live in self.hand.values()) else 1
         failpoints.hit("claim.before")
         rows, records, found = await load.claim(
-            self._claims, self.ticker.worker_id, runs=free, suspects=suspects
+            await self._claims.get(), self.ticker.worker_id, runs=free, suspects=suspects
         )
         failpoints.hit("claim.after")
         if rows:
@@ -189,21 +190,6 @@ class Executor:
             live = LiveRun(row, records.get(run, []), found.get(run) or Findings(), self)
             self._begin(live)
         return len(rows)
-
-    async def _reconnect_claims(self) -> None:
-        """Replaces the connection; of several that found it broken, the first does so for all."""
-        broken = self._claims
-        async with self._reconnecting:
-            if self._claims is not broken:
-                return
-            with contextlib.suppress(psycopg.Error, OSError):
-                await broken.close()
-            while not self._stopping:
-                try:
-                    self._claims = await connect("claims", durable=False)
-                    return
-                except (psycopg.Error, OSError):
-                    await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _begin(self, live: LiveRun) -> None:
         from executions.engine.main import run_code
@@ -260,54 +246,6 @@ class Executor:
         if not live.dead:
             self.journal.mark(live)
 
-    def reload_soon(self, live: LiveRun) -> None:
-        """Looks up what the waits of a run in hand have come to; it does not park meanwhile."""
-        live.must_reload = True
-        if not live.reloading:
-            live.reloading = True
-            self.spawn(self._reload(live))
-
-    async def _reload(self, live: LiveRun) -> None:
-        while live.must_reload and not (live.dead or self._stopping):
-            live.must_reload = False
-            try:
-                await self._look_up(live)
-            except (psycopg.Error, OSError) as error:
-                logger.warning("Looking up run %s failed and is tried again: %s", live.id, error)
-                live.must_reload = True
-                await self._reconnect_claims()
-        live.reloading = False
-        live.moments.poke()
-
-    async def _look_up(self, live: LiveRun) -> None:
-        """Reads the run's `wakes`, and only then what its waits have come to."""
-        cursor = await self._claims.execute(sql.LOOK_UP, ([live.id],))
-        row = await cursor.fetchone()
-        if live.dead:
-            return
-        if row is None or row[1] != live.claim:
-            if not live.is_leaving:
-                live.on_lost()
-            return
-        waits = [
-            (wait.step_kind, wait.key, {"token": wait.subject})
-            for wait in live.moments.waits.values()
-        ]
-        found = await load.findings(self._claims, {live.id: waits})
-        if not live.dead:
-            live.moments.found(found.get(live.id) or Findings(), row[3])
-
-    async def join_token(self, live: LiveRun, token: str) -> None:
-        """Makes the completion of a token that was made elsewhere wake this run.
-
-        Raises NotFound when there is no such token.
-        """
-        if not await self._query(sql.LOAD_TOKENS, ([token],)):
-            raise NotFound(f"There is no wait token {token!r}.", field="token")
-        live.outbox.batch.extra().token_waits.append(token)
-        await live.outbox.written()
-        self.reload_soon(live)
-
     def child_document(
         self, live: LiveRun, task: Any, payload: Json, options: dict[str, Any], step: str | None
     ) -> tuple[str, str]:
@@ -355,7 +293,7 @@ class Executor:
     # ---- what others tell -----------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        while not self._stopping:
+        while not self.stopping:
             try:
                 conn = await connect("listen", durable=False)
                 async with conn:
@@ -379,7 +317,7 @@ class Executor:
         for run in list(ids):
             live = self.hand.get(run)
             if live is not None and not live.is_leaving:
-                self.reload_soon(live)
+                self.lookups.soon(live)
 
     def _look_again(self) -> None:
         self._second_look = None
@@ -391,7 +329,7 @@ class Executor:
         # Claimed, but the answer never arrived: twice in a row is no claim under way.
         strays = held.keys() - self.hand.keys()
         for run in strays & self._strays:
-            self.spawn(self._query(sql.RELEASE_ONE, (run, self.ticker.worker_id)))
+            self.spawn(self.lookups.query(sql.RELEASE_ONE, (run, self.ticker.worker_id)))
         self._strays = strays
         for live in list(self.hand.values()):
             row = held.get(live.id)
@@ -402,7 +340,7 @@ class Executor:
                 live.on_lost()
                 continue
             if row[1] > live.wakes:
-                self.reload_soon(live)
+                self.lookups.soon(live)
             if row[2] and not live.cancel_requested:
                 live.request_cancel()
 
@@ -410,13 +348,3 @@ class Executor:
         """The lease is gone: everything in hand is dropped; others go on with it."""
         for live in list(self.hand.values()):
             self.let_go(live)
-
-    async def _query(self, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
-        while True:
-            try:
-                cursor = await self._claims.execute(statement, parameters)
-                return await cursor.fetchall() if cursor.description else []
-            except (psycopg.OperationalError, psycopg.InterfaceError, OSError):
-                if self._stopping:
-                    return []
-                await self._reconnect_claims()

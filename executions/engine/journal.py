@@ -55,11 +55,13 @@ class Journal:
         while not (self._stopping and not self._dirty):
             await self._wanted.wait()
             self._wanted.clear()
-            if not self._dirty:
-                continue
-            lives, self._dirty = list(self._dirty), {}
-            await self._write([(live, live.outbox.take()) for live in lives if not live.dead])
+            await self._write_collected()
         await self.close()
+
+    async def _write_collected(self) -> None:
+        """One round. Apart from the loop, whose frame would keep the last runs in memory."""
+        lives, self._dirty = list(self._dirty), {}
+        await self._write([(live, live.outbox.take()) for live in lives if not live.dead])
 
     def stop(self) -> None:
         """Ends `run` once everything marked is written."""

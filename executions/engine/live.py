@@ -202,7 +202,7 @@ class LiveRun:
             # Somebody woke the run while it was parking: look at its waits again.
             self.moments.parking = False
             self.moments.parked_until = None
-            self.host.reload_soon(self)
+            self.host.lookups.soon(self)
         elif self.ending is move:
             self._end_again(move, result)
 

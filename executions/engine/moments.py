@@ -316,7 +316,7 @@ class Moments:
         until = min((w.until for w in self.waits.values() if w.until is not None), default=None)
         if self._must_look and self.waits:
             self._must_look = False
-            live.host.reload_soon(live)
+            live.host.lookups.soon(live)
         elif not self._may_park(state) or (until is not None and until - now < live.host.linger):
             if until is not None:
                 self._arm(until)

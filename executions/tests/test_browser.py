@@ -73,7 +73,7 @@ def shows(page: Page, selector: str, text: str) -> None:
     expect(page.locator(selector)).to_have_text(text, timeout=PATIENCE_MS)
 
 
-def test_an_example_is_started_watched_answered_and_ends(page: Page, executor: Any) -> None:
+def test_an_example_is_started_watched_answered_and_ends(executor: Any, page: Page) -> None:
     page.click("#check-and-approve button")
     page.wait_for_url("**/runs/run_*/")
     shows(page, "[data-node=health] [data-part=status]", "completed")
@@ -94,7 +94,7 @@ def test_an_example_is_started_watched_answered_and_ends(page: Page, executor: A
     expect(page.locator("#cancel")).to_be_hidden()
 
 
-def test_a_page_follows_by_itself_and_shows_payloads_as_text(page: Page, executors: Any) -> None:
+def test_a_page_follows_by_itself_and_shows_payloads_as_text(executors: Any, page: Page) -> None:
     definition = flow(
         {
             "i": ("input", {"inputName": "x"}),
@@ -134,7 +134,7 @@ def _fail(route: Route) -> None:
     route.abort()
 
 
-def test_a_page_stops_asking_once_the_run_has_ended(page: Page, executor: Any) -> None:
+def test_a_page_stops_asking_once_the_run_has_ended(executor: Any, page: Page) -> None:
     run = apart(workflow_runs.start, flow({"ask": ("humanReview", {"prompt": "Well?"})}))
     asked: list[str] = []
     page.goto(f"{page.url}runs/{run.id}/")
