@@ -13,7 +13,7 @@ from django.conf import settings
 from executions.engine.live import LiveRun, RunGone
 from executions.engine.projections import Metadata, Stream
 from executions.engine.results import ChildFailed, ChildResult, Token, TokenResult, TokenTimedOut
-from executions.engine.rows import StepRow, TokenRow, event_data
+from executions.engine.rows import StepRow, TokenRow
 from executions.engine.steps import (
     StepContext,
     StepFailed,
@@ -238,7 +238,7 @@ class Context:
             await live.moments.frontier()
             until = live.host.clock.now() + seconds
             row = StepRow(key, "sleep", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt)
-            live.outbox.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", row)
         else:
             until = record.wake_at or 0.0
         await live.moments.wait(Wait(key=key, kind="sleep", future=live.future(), until=until))
@@ -281,7 +281,7 @@ class Context:
                 key, "wait", StepStatus.WAITING, run_attempt=live.attempt,
                 input=f'{{"token":{encode(token_id, field="token")}}}',
             )  # fmt: skip
-            live.outbox.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", row)
         if isinstance(token, str):
             await live.host.lookups.join_token(live, token)
         wait = Wait(
@@ -314,7 +314,7 @@ class Context:
                 key, "signal", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt,
                 input=f'{{"signal":{encode(name, field="name")}}}',
             )  # fmt: skip
-            live.outbox.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", row)
             until = None if seconds is None else live.host.clock.now() + seconds
             live.host.lookups.soon(live)
         wait = Wait(
@@ -387,7 +387,7 @@ class Context:
                 key, "children", StepStatus.WAITING, pending=len(ids), run_attempt=live.attempt,
                 input=encode({"runs": ids}, field=key),
             )  # fmt: skip
-            live.outbox.put(row, "step.waiting", event_data(row))
+            live.outbox.put(row, "step.waiting", row)
         else:
             ids = record.input["runs"]
         wait = Wait(

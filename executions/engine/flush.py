@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 
 from executions.engine import failpoints, sql
-from executions.engine.rows import Batch, StepRow
+from executions.engine.rows import Batch, StepRow, event_data
 from executions.rules import metadata
 from executions.rules.statuses import is_final
 from executions.rules.values import encode
@@ -88,6 +88,7 @@ def _lone_step(items: Sequence[Item]) -> tuple[Any, ...] | None:
     if batch.move is not None or len(batch.steps) != 1 or len(batch.events) != 1:
         return None
     (row,) = batch.steps.values()
+    event, data = batch.events[0]
     if row.seq is None or row.pending is not None or row.heartbeat is not None:
         return None
     return (
@@ -99,8 +100,8 @@ def _lone_step(items: Sequence[Item]) -> tuple[Any, ...] | None:
 
 def _parameters(items: Sequence[Item]) -> tuple[str, ...]:
     """The columns of heads, lock set, steps and events."""
-    heads: list[tuple[str | None, ...]] = []
-    steps: list[tuple[str | None, ...]] = []
+    heads: list[tuple[str, ...]] = []
+    steps: list[tuple[str, ...]] = []
     events: list[tuple[str, ...]] = []
     locks: set[str] = set()
     for live, batch in items:
@@ -108,7 +109,8 @@ def _parameters(items: Sequence[Item]) -> tuple[str, ...]:
         locks.add(run)
         n = 0
         for n, (event, data) in enumerate(batch.events, 1):
-            events.append((run, str(n), event, data, "f"))
+            text = data if isinstance(data, str) else event_data(data)
+            events.append((run, str(n), event, text, "f"))
         for row in batch.steps.values():
             steps.append(_step(run, row))
         move = batch.move
@@ -121,39 +123,73 @@ def _parameters(items: Sequence[Item]) -> tuple[str, ...]:
                 if parent is not None:
                     locks.add(parent)
         heads.append(_head(live, batch, n, parent))
-    return (*_columns(heads, 14), sql.column(locks), *_columns(steps, 14), *_columns(events, 5))
+    return (
+        *_joined(heads, 14),
+        sql.SEPARATOR.join(locks),
+        *_joined(steps, 14),
+        *_joined(events, 5),
+    )
+
+
+def _joined(rows: list[tuple[str, ...]], width: int) -> list[str]:
+    """Columns of rows that hold no None."""
+    return [sql.SEPARATOR.join(values) for values in zip(*rows, strict=True)] or [""] * width
 
 
 def _columns(rows: Sequence[tuple[str | None, ...]], width: int) -> list[str]:
-    if not rows:
-        return [""] * width
-    return [sql.column(values) for values in zip(*rows, strict=True)]
+    return [sql.column(values) for values in zip(*rows, strict=True)] or [""] * width
 
 
-def _head(live: LiveRun, batch: Batch, events: int, parent: str | None) -> tuple[str | None, ...]:
+_NO_MOVE = (sql.NULL,) * 6
+
+
+def _head(live: LiveRun, batch: Batch, events: int, parent: str | None) -> tuple[str, ...]:
     start = (
-        live.id, live.claim, str(batch.no), str(events), str(batch.ops), str(live.active_ms()),
-        "t" if batch.progress else "f", parent,
-    )  # fmt: skip
+        live.id,
+        live.claim,
+        str(batch.no),
+        str(events),
+        str(batch.ops),
+        str(live.active_ms()),
+        "t" if batch.progress else "f",
+        parent or sql.NULL,
+    )
     move = batch.move
     if move is None:
-        return (*start, None, None, None, None, None, None)
+        return start + _NO_MOVE
     return (
-        *start, move.status, _text(move.seen), _text(move.wait), _text(move.attempt), move.output,
-        move.error,
-    )  # fmt: skip
+        *start,
+        move.status,
+        _text(move.seen),
+        _text(move.wait),
+        _text(move.attempt),
+        move.output or sql.NULL,
+        move.error or sql.NULL,
+    )
 
 
-def _step(run: str, row: StepRow) -> tuple[str | None, ...]:
+def _step(run: str, row: StepRow) -> tuple[str, ...]:
+    null = sql.NULL
     return (
-        run, row.key, row.kind, row.status, _text(row.seq), _text(row.pending), str(row.attempt),
-        str(row.run_attempt), row.input, row.output, row.error, row.heartbeat, _text(row.wait),
-        _text(row.lasted),
-    )  # fmt: skip
+        run,
+        row.key,
+        row.kind,
+        row.status,
+        null if row.seq is None else str(row.seq),
+        null if row.pending is None else str(row.pending),
+        str(row.attempt),
+        str(row.run_attempt),
+        row.input or null,
+        row.output or null,
+        row.error or null,
+        row.heartbeat or null,
+        null if row.wait is None else str(row.wait),
+        null if row.lasted is None else f"{row.lasted:.6f}",
+    )
 
 
-def _text(value: float | None) -> str | None:
-    return None if value is None else str(value)
+def _text(value: float | None) -> str:
+    return sql.NULL if value is None else str(value)
 
 
 async def _write_extras(conn: Connection, items: Sequence[Item]) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from executions.engine import replay
 from executions.engine.quiet import EngineFuture, Mood, mood
 from executions.engine.replay import Record
-from executions.engine.rows import Batch, Move, StepRow, event_data
+from executions.engine.rows import Batch, Move, StepRow
 from executions.engine.waits import Findings, Wait, outcome_of
 from executions.rules.statuses import RunStatus, StepStatus
 from executions.rules.values import encode
@@ -70,7 +70,7 @@ class Moments:
         row.seq = self.next_seq()
         row.run_attempt = live.attempt
         name = "step.failed" if row.status == StepStatus.FAILED else "step.completed"
-        batch = live.outbox.put(row, name, event_data(row))
+        batch = live.outbox.put(row, name, row)
         batch.progress = True
         batch.riding += not durable
         if not durable and not self._releases and len(live.tasks) <= 1:
@@ -87,7 +87,7 @@ class Moments:
         """Records something that the code learned at once and that no outcome needs to follow."""
         row.seq = self.next_seq()
         row.run_attempt = self._live.attempt
-        batch = self._live.outbox.put(row, "step.completed", event_data(row))
+        batch = self._live.outbox.put(row, "step.completed", row)
         batch.riding += 1
 
     def next_seq(self) -> int:

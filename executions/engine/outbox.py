@@ -36,7 +36,7 @@ class Outbox:
         self.in_flight = batch
         return batch
 
-    def put(self, row: StepRow, event: str, data: str) -> Batch:
+    def put(self, row: StepRow, event: str, data: str | StepRow) -> Batch:
         """Adds a step's row and its event; a short step's start and end become one of each."""
         batch = self.batch
         earlier = batch.steps.get(row.key)

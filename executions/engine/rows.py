@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from executions.rules.metadata import Operation
-from executions.rules.values import encode
+from executions.rules.values import quoted
 
 JsonText = str
 
@@ -70,7 +70,8 @@ class Batch:
     """Everything one run wants written in one flush."""
 
     steps: dict[str, StepRow] = field(default_factory=dict)
-    events: list[tuple[str, JsonText]] = field(default_factory=list)
+    # (type, data); the event of a step is its row, told as it is when the flush is made.
+    events: list[tuple[str, JsonText | StepRow]] = field(default_factory=list)
     extras: Extras | None = None
     move: Move | None = None
     progress: bool = False
@@ -89,5 +90,4 @@ class Batch:
 def event_data(row: StepRow) -> JsonText:
     """The event of a step's row: which step, of what kind, in which attempt, for how long."""
     lasted = "" if row.lasted is None else f',"ms":{row.lasted * 1000:.0f}'
-    key = encode(row.key, field="key")
-    return f'{{"key":{key},"kind":"{row.kind}","attempt":{row.attempt}{lasted}}}'
+    return f'{{"key":{quoted(row.key)},"kind":"{row.kind}","attempt":{row.attempt}{lasted}}}'

@@ -17,7 +17,7 @@ from django.conf import settings
 from executions.engine import failpoints
 from executions.engine.live import LiveRun, RunGone
 from executions.engine.replay import Record
-from executions.engine.rows import StepRow, event_data
+from executions.engine.rows import StepRow
 from executions.engine.waits import Wait
 from executions.errors import FlowMaestroError
 from executions.rules.retry import Retry
@@ -72,7 +72,7 @@ def contained(error: BaseException) -> Exception:
     return kind(str(error) or f"The code raised {type(error).__name__}.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StepOptions:
     """How a step is carried out. Times are seconds."""
 
@@ -90,11 +90,24 @@ class StepOptions:
 class StepContext:
     """What a step's body can learn and say about its attempt; got by `current_step()`."""
 
+    __slots__ = (
+        "_is_clean_up",
+        "_options",
+        "_written_at",
+        "attempt",
+        "beaten_at",
+        "details",
+        "is_dead",
+        "last_heartbeat",
+        "live",
+        "run_id",
+        "step",
+    )
+
     def __init__(
         self, live: LiveRun, key: str, attempt: int, last_heartbeat: Json, options: StepOptions
     ) -> None:
         self.run_id = live.id
-        self.key = f"{live.id}:{key}"
         self.step = key
         self.attempt = attempt
         self.last_heartbeat = last_heartbeat
@@ -106,6 +119,11 @@ class StepContext:
         self.details: Json = None
         self._options = options
         self._written_at = 0.0
+
+    @property
+    def key(self) -> str:
+        """The same for every attempt and replay: what to hand to an idempotent API."""
+        return f"{self.run_id}:{self.step}"
 
     def heartbeat(self, details: Json = None) -> None:
         """Says the attempt is alive; the next attempt reads the last details.
@@ -131,7 +149,7 @@ class StepContext:
             self.step, self._options.kind, StepStatus.STARTED, attempt=self.attempt,
             run_attempt=self.live.attempt, heartbeat=details,
         )  # fmt: skip
-        self.live.outbox.put(row, "step.heartbeat", event_data(row))
+        self.live.outbox.put(row, "step.heartbeat", row)
 
 
 def current_step() -> StepContext:
@@ -166,6 +184,8 @@ def _return_hint(function: Callable[..., Any]) -> object:
 
 class StepRun:
     """Carries one step from asking to outcome."""
+
+    __slots__ = ("args", "first_started", "function", "key", "live", "options")
 
     def __init__(
         self, live: LiveRun, key: str, function: Callable[..., Any], args: tuple[Any, ...],
@@ -245,7 +265,7 @@ class StepRun:
             self.key, options.kind, StepStatus.STARTED, attempt=attempt, run_attempt=live.attempt,
             input=None if options.input is None else encode(options.input, field=self.key),
         )  # fmt: skip
-        live.outbox.put(row, "step.started", event_data(row))
+        live.outbox.put(row, "step.started", row)
         if options.at_most_once or options.transactional:
             await live.outbox.written()
 
@@ -337,7 +357,7 @@ class StepRun:
             run_attempt=live.attempt, error=error_text(error), wait=delay,
             heartbeat=None if heartbeat is None else encode(heartbeat, field="heartbeat"),
         )  # fmt: skip
-        live.outbox.put(row, "step.retrying", event_data(row))
+        live.outbox.put(row, "step.retrying", row)
         await self._back_off(live.host.clock.now() + delay, attempt)
         await live.host.threads_ended(live)
 

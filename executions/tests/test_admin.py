@@ -12,6 +12,7 @@ from django.urls import reverse
 from executions import runs, workflow_runs, workflows
 from executions.models import Run, WaitToken, Worker, Workflow, WorkflowVersion
 from executions.tests.conftest import until_status
+from executions.tests.flows import flow
 from executions.tests.people import REVIEW, SUM, person, until_asked
 
 LIST = "/admin/executions/run/"
@@ -52,7 +53,7 @@ def test_a_run_shows_its_steps_events_tokens_and_what_it_was_given(boss, executo
 
 
 def test_a_failed_run_shows_its_error_and_output(boss, executor):
-    definition = {"nodes": {**SUM["nodes"]}, "edges": []}
+    definition = flow({"add": ("llm", {"retry": 1})})
     run_id = workflow_runs.start(definition, pins={"add": {"error": "no luck"}}).id
     until_status(run_id, "FAILED")
     text = text_of(boss.get(page_of(run_id)))
