@@ -283,7 +283,7 @@ def signal(run_id: str, name: str, data: Json = None, *, dedupe_key: str | None 
     with locked(run_id) as (run, cursor):
         cursor.execute(
             "INSERT INTO executions_signal (id, run_id, name, data, dedupe_key) "
-            "VALUES (%s, %s, %s, %s::jsonb, %s) "
+            "VALUES (%s, %s, %s, %s::json, %s) "
             "ON CONFLICT (run_id, name, dedupe_key) WHERE dedupe_key IS NOT NULL DO NOTHING "
             "RETURNING id",
             [signal_id, run.id, name, text, dedupe_key],

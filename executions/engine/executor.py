@@ -79,7 +79,12 @@ class Executor:
 
     def start(self) -> None:
         """Starts the loop, the ticker and the claiming. Raises what went wrong, if anything."""
-        self.ticker.register()
+        try:
+            self.ticker.register()
+        except BaseException:
+            self.loop.close()
+            self.pool.shutdown()
+            raise
         self._thread.start()
         if not self._ready.wait(30):
             raise RuntimeError("The executor did not start within 30 s.")

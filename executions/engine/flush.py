@@ -94,7 +94,7 @@ def _lone_step(items: Sequence[Item]) -> tuple[Any, ...] | None:
     return (
         batch.no, batch.ops, live.active_ms(), live.id, live.claim, batch.no, row.key, row.kind,
         row.status, row.seq, row.attempt, row.run_attempt, row.input, row.output, row.error,
-        row.lasted or 0.0, *batch.events[0],
+        row.lasted or 0.0, event, data if isinstance(data, str) else event_data(data),
     )  # fmt: skip
 
 

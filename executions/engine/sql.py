@@ -37,8 +37,8 @@ WITH x AS MATERIALIZED (
   SELECT x.*, x.id AS run_id,
          coalesce(x.start_at, flowmaestro_now() + make_interval(secs => coalesce(x.delay, 0)))
            AS starts
-  FROM jsonb_to_recordset(%s::jsonb) AS x(
-    id text, task text, payload jsonb, metadata jsonb, queue text, concurrency_key text,
+  FROM json_to_recordset(%s::json) AS x(
+    id text, task text, payload json, metadata json, queue text, concurrency_key text,
     priority int, delay float8, start_at timestamptz, ttl float8, run_timeout float8,
     max_duration float8, max_attempts int, tags jsonb, parent_id text, parent_step text,
     parent_close text, root_id text, definition_id text, owner_id int, forked_from text)
@@ -64,7 +64,7 @@ WITH x AS MATERIALIZED (
 , e AS (
   INSERT INTO executions_runevent (run_id, seq, type, data)
   SELECT id, 1, CASE WHEN starts > flowmaestro_now() THEN 'run.delayed' ELSE 'run.queued' END,
-         jsonb_build_object('task', task) FROM x
+         json_build_object('task', task) FROM x
 )
 SELECT pg_notify('flowmaestro_runs', %s)
 """
@@ -145,7 +145,7 @@ _HEADS = _unnest(
     seen="int",
     wait="float8",
     attempt="int",
-    output="jsonb",
+    output="json",
     error="jsonb",
 )
 _STEPS = _unnest(
@@ -158,14 +158,14 @@ _STEPS = _unnest(
     pending="int",
     attempt="int",
     run_attempt="int",
-    input="jsonb",
-    output="jsonb",
+    input="json",
+    output="json",
     error="jsonb",
     heartbeat="jsonb",
     wait="float8",
     lasted="float8",
 )
-_EVENTS = _unnest("e", run="text", n="int", type="text", data="jsonb", of_move="bool")
+_EVENTS = _unnest("e", run="text", n="int", type="text", data="json", of_move="bool")
 
 # One statement: take the rows, check the fence, write. A row that somebody else holds is passed
 # over and its items go into the next flush. `seen` makes a park conditional on no wake since.
@@ -246,7 +246,7 @@ s AS (
   INSERT INTO executions_step AS t (
     run_id, key, kind, status, seq, attempt, run_attempt, input, output, error, started_at,
     finished_at)
-  SELECT id, %s, %s, %s, %s::int, %s::int, %s::int, %s::jsonb, %s::jsonb, %s::jsonb,
+  SELECT id, %s, %s, %s, %s::int, %s::int, %s::int, %s::json, %s::json, %s::jsonb,
          flowmaestro_now() - make_interval(secs => %s::float8), flowmaestro_now()
   FROM u
   ON CONFLICT (run_id, key) DO UPDATE SET
@@ -258,7 +258,7 @@ s AS (
 ),
 e AS (
   INSERT INTO executions_runevent (run_id, seq, type, data)
-  SELECT id, event_seq, %s, %s::jsonb FROM u
+  SELECT id, event_seq, %s, %s::json FROM u
 )
 SELECT id, false, cancel_requested, wakes FROM u
 """
@@ -334,7 +334,7 @@ u AS (
 ),
 e AS (
   INSERT INTO executions_runevent (run_id, seq, type, data)
-  SELECT id, event_seq, %s, jsonb_build_object('error', %s::jsonb) FROM u
+  SELECT id, event_seq, %s, json_build_object('error', %s::json) FROM u
 )
 SELECT id, parent_id, parent_step FROM u
 """
@@ -357,7 +357,7 @@ WITH ids AS MATERIALIZED (
   ORDER BY r.id FOR UPDATE
 ),
 c AS (
-  UPDATE executions_waittoken SET status = 'COMPLETED', output = %s::jsonb,
+  UPDATE executions_waittoken SET status = 'COMPLETED', output = %s::json,
     completed_at = flowmaestro_now()
   WHERE id = %s AND status = 'WAITING' AND (SELECT count(*) FROM ids) >= 0
     AND (timeout_at IS NULL OR timeout_at > flowmaestro_now())
@@ -388,14 +388,14 @@ INSERT INTO executions_streamchunk (run_id, stream, index, data)
 SELECT x.run, x.stream, x.n + coalesce(
     (SELECT max(c.index) + 1 FROM executions_streamchunk c
      WHERE c.run_id = x.run AND c.stream = x.stream), 0), x.data
-FROM {_unnest("x", run="text", stream="text", n="int", data="jsonb")}
+FROM {_unnest("x", run="text", stream="text", n="int", data="json")}
 """
 LOCK_METADATA = """
 SELECT run_id, metadata FROM executions_rundata WHERE run_id = ANY(%s) ORDER BY run_id FOR UPDATE
 """
 WRITE_METADATA = f"""
 UPDATE executions_rundata d SET metadata = x.metadata
-FROM {_unnest("x", run="text", metadata="jsonb")} WHERE d.run_id = x.run
+FROM {_unnest("x", run="text", metadata="json")} WHERE d.run_id = x.run
 """
 
 RELEASE_ONE = """

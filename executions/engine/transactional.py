@@ -24,15 +24,15 @@ WHERE id = %s AND claim = %s::uuid AND status = 'EXECUTING' RETURNING event_seq
 """
 _WRITE = """
 WITH s AS (
-  UPDATE executions_step SET status = 'COMPLETED', seq = %s, output = %s::jsonb, error = NULL,
+  UPDATE executions_step SET status = 'COMPLETED', seq = %s, output = %s::json, error = NULL,
     attempt = %s, finished_at = flowmaestro_now(), wake_at = NULL
   WHERE run_id = %s AND key = %s
 )
 INSERT INTO executions_runevent (run_id, seq, type, data)
-VALUES (%s, %s, 'step.completed', %s::jsonb)
+VALUES (%s, %s, 'step.completed', %s::json)
 """
 _STORED = """
-SELECT output FROM executions_step WHERE run_id = %s AND key = %s AND status = 'COMPLETED'
+SELECT output::text FROM executions_step WHERE run_id = %s AND key = %s AND status = 'COMPLETED'
 """
 
 
@@ -103,6 +103,4 @@ def _stored(step: StepRun) -> str | None:
     with connection.cursor() as cursor:
         cursor.execute(_STORED, [step.live.id, step.key])
         row = cursor.fetchone()
-    if row is None:
-        return None
-    return row[0] if isinstance(row[0], str) else encode(row[0], field=step.key)
+    return None if row is None else str(row[0])

@@ -20,7 +20,7 @@ END $$;
 
 CREATE TRIGGER run_final_is_final BEFORE UPDATE ON executions_run FOR EACH ROW
 WHEN (OLD.finished_at IS NOT NULL AND (
-  OLD.status IS DISTINCT FROM NEW.status OR OLD.output IS DISTINCT FROM NEW.output OR
+  OLD.status IS DISTINCT FROM NEW.status OR OLD.output::text IS DISTINCT FROM NEW.output::text OR
   OLD.error IS DISTINCT FROM NEW.error OR OLD.finished_at IS DISTINCT FROM NEW.finished_at))
 EXECUTE FUNCTION executions_run_final_is_final();
 """

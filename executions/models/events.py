@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
+from executions.models.fields import OrderedJSONField
 from executions.models.runs import Run
 
 
@@ -17,7 +18,7 @@ class RunEvent(models.Model):
     )
     seq = models.IntegerField()
     type = models.TextField()
-    data = models.JSONField(default=dict)
+    data = OrderedJSONField(default=dict)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -36,7 +37,7 @@ class StreamChunk(models.Model):
     )
     stream = models.TextField()
     index = models.IntegerField()
-    data = models.JSONField(null=True)
+    data = OrderedJSONField(null=True)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:

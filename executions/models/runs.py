@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -11,15 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from executions.models.fields import IdField, OrderedJSONField
 from executions.rules.statuses import FINAL, OPEN, ParentClose, RunStatus, is_final
-
-
-class IdField(models.TextField):
-    """A TypeID column: text that compares byte by byte, so that order is creation order."""
-
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("db_collation", "C")
-        super().__init__(**options)
 
 
 class Run(models.Model):
@@ -97,7 +88,7 @@ class Run(models.Model):
     tags = ArrayField(models.TextField(), default=list, blank=True)
     usage = models.JSONField(null=True, blank=True)
 
-    output = models.JSONField(null=True, blank=True)
+    output = OrderedJSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
@@ -181,9 +172,9 @@ class RunData(models.Model):
     run = models.OneToOneField(
         Run, primary_key=True, on_delete=models.CASCADE, related_name="data", db_constraint=False
     )
-    payload = models.JSONField(null=True)
-    metadata = models.JSONField(default=dict)
-    first_metadata = models.JSONField(
+    payload = OrderedJSONField(null=True)
+    metadata = OrderedJSONField(default=dict)
+    first_metadata = OrderedJSONField(
         default=dict, help_text="Metadata at the trigger: what a replay starts from."
     )
 

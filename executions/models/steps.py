@@ -6,7 +6,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from executions.models.runs import IdField, Run
+from executions.models.fields import IdField, OrderedJSONField
+from executions.models.runs import Run
 from executions.rules.statuses import StepStatus
 
 
@@ -24,8 +25,8 @@ class Step(models.Model):
     pending = models.IntegerField(null=True, blank=True, help_text="Children still open.")
     attempt = models.IntegerField(default=1)
     run_attempt = models.IntegerField(default=1)
-    input = models.JSONField(null=True, blank=True)
-    output = models.JSONField(null=True, blank=True)
+    input = OrderedJSONField(null=True, blank=True)
+    output = OrderedJSONField(null=True, blank=True)
     error = models.JSONField(null=True, blank=True)
     heartbeat = models.JSONField(null=True, blank=True)
     usage = models.JSONField(null=True, blank=True)
@@ -60,7 +61,7 @@ class Signal(models.Model):
     id = IdField(primary_key=True)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="signals", db_index=False)
     name = models.TextField()
-    data = models.JSONField(null=True)
+    data = OrderedJSONField(null=True)
     dedupe_key = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: not deduplicated
     consumed_by = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: not yet
     created_at = models.DateTimeField(db_default=Now())

@@ -7,7 +7,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from executions.models.runs import IdField, Run
+from executions.models.fields import IdField, OrderedJSONField
+from executions.models.runs import Run
 from executions.rules.statuses import TokenStatus
 
 
@@ -23,7 +24,7 @@ class WaitToken(models.Model):
         choices=[(s.value, s.value) for s in TokenStatus], default=TokenStatus.WAITING
     )
     timeout_at = models.DateTimeField(null=True, blank=True)
-    output = models.JSONField(null=True, blank=True)
+    output = OrderedJSONField(null=True, blank=True)
     tags = ArrayField(models.TextField(), default=list, blank=True)
     secret_hash = models.BinaryField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())

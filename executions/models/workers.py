@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
-from executions.models.runs import IdField
+from executions.models.fields import IdField
 
 
 class Worker(models.Model):

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from executions.models.runs import IdField
+from executions.models.fields import IdField, OrderedJSONField
 
 
 class Workflow(models.Model):
@@ -37,7 +37,7 @@ class WorkflowVersion(models.Model):
     id = IdField(primary_key=True)
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="versions")
     number = models.IntegerField()
-    definition = models.JSONField()
+    definition = OrderedJSONField()
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

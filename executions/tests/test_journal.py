@@ -103,7 +103,7 @@ def test_what_postgresql_refuses_ends_its_own_run_and_no_neighbour(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A value that slips past the checks reaches PostgreSQL, which refuses the whole statement."""
-    poison = '"\\u0000"'
+    poison = '{"cut short'
     real = flush._step
 
     def poisoned(run: str, row: Any) -> Any:
