@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -114,21 +115,27 @@ def _parameters(items: Sequence[Item]) -> tuple[str, ...]:
         for row in batch.steps.values():
             steps.append(_step(run, row))
         move = batch.move
-        parent = None
         if move is not None:
             n += 1
             events.append((run, str(n), move.event, move.event_data, "t"))
-            if live.parent_step is not None and is_final(move.status):
-                parent = live.parent_id
-                if parent is not None:
-                    locks.add(parent)
-        heads.append(_head(live, batch, n, parent))
+        family = _family(live, batch)
+        locks |= family
+        heads.append(_head(live, batch, n, ",".join(family)))
     return (
         *_joined(heads, 14),
         sql.SEPARATOR.join(locks),
         *_joined(steps, 14),
         *_joined(events, 5),
     )
+
+
+def _family(live: LiveRun, batch: Batch) -> set[str]:
+    """The other runs that this batch changes, whose rows it must hold as well."""
+    family = {run for run, _, _ in batch.extras.family} if batch.extras is not None else set()
+    ends = batch.move is not None and is_final(batch.move.status)
+    if ends and live.parent_step is not None and live.parent_id is not None:
+        family.add(live.parent_id)
+    return family
 
 
 def _joined(rows: list[tuple[str, ...]], width: int) -> list[str]:
@@ -143,7 +150,7 @@ def _columns(rows: Sequence[tuple[str | None, ...]], width: int) -> list[str]:
 _NO_MOVE = (sql.NULL,) * 6
 
 
-def _head(live: LiveRun, batch: Batch, events: int, parent: str | None) -> tuple[str, ...]:
+def _head(live: LiveRun, batch: Batch, events: int, family: str) -> tuple[str, ...]:
     start = (
         live.id,
         live.claim,
@@ -152,7 +159,7 @@ def _head(live: LiveRun, batch: Batch, events: int, parent: str | None) -> tuple
         str(batch.ops),
         str(live.active_ms()),
         "t" if batch.progress else "f",
-        parent or sql.NULL,
+        family or sql.NULL,
     )
     move = batch.move
     if move is None:
@@ -212,6 +219,7 @@ async def _write_extras(conn: Connection, items: Sequence[Item]) -> bool:
     await _write_metadata(
         conn, {live.id: extra.metadata for live, extra in extras if extra.metadata}
     )
+    await _write_family(conn, [change for _, extra in extras for change in extra.family])
     runs = [run for _, extra in extras for run in extra.runs]
     if runs:
         await conn.execute(sql.INSERT_RUNS, (f"[{','.join(runs)}]", ""))
@@ -228,6 +236,29 @@ async def _append_chunks(conn: Connection, chunks: list[tuple[str, str, str]]) -
         counts[run, stream] = n + 1
         rows.append((run, stream, str(n), data))
     await conn.execute(sql.APPEND_CHUNKS, _columns(rows, 4))
+
+
+async def _write_family(
+    conn: Connection, changes: list[tuple[str, metadata.Operation, str]]
+) -> None:
+    """What children changed in the metadata of parents and roots that are still open."""
+    if not changes:
+        return
+    counts = Counter(run for run, _, _ in changes)
+    cursor = await conn.execute(
+        sql.COUNT_EVENTS, _columns([(run, str(n)) for run, n in counts.items()], 2)
+    )
+    last = {row[0]: row[1] for row in await cursor.fetchall()}
+    operations: dict[str, list[metadata.Operation]] = {}
+    events: list[tuple[str, ...]] = []
+    for run, operation, event in changes:
+        if run in last:
+            last[run] += 1
+            events.append((run, str(last[run]), "metadata", event))
+            operations.setdefault(run, []).append(operation)
+    if events:
+        await conn.execute(sql.INSERT_EVENTS, _joined(events, 4))
+        await _write_metadata(conn, operations)
 
 
 async def _write_metadata(

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from executions.engine.live import LiveRun, RunGone
 from executions.engine.steps import in_body
+from executions.errors import Conflict
 from executions.rules import metadata
 from executions.rules.values import Json, encode, plain_text
 
@@ -15,11 +16,28 @@ from executions.rules.values import Json, encode, plain_text
 class Metadata:
     """The run's metadata: changes are published as events and never repeated by a replay."""
 
-    def __init__(self, live: LiveRun) -> None:
+    def __init__(self, live: LiveRun, target: str | None = None) -> None:
         self._live = live
+        self._target = target
+
+    @property
+    def parent(self) -> Metadata:
+        """The parent's metadata, to be changed from here; this run's own when it has no parent."""
+        return Metadata(self._live, self._live.parent_id)
+
+    @property
+    def root(self) -> Metadata:
+        """The metadata of the run that all this began with."""
+        root: str | None = self._live.row["root_id"]
+        return Metadata(self._live, None if root == self._live.id else root)
 
     def get(self, key: str, default: Json = None) -> Json:
-        """The value as this run left it. A replay reads what the first time read."""
+        """The value as this run left it. A replay reads what the first time read.
+
+        Raises Conflict for a parent or root: what they hold is theirs to know.
+        """
+        if self._target is not None:
+            raise Conflict("The metadata of a parent or root can be changed from here, not read.")
         return self._live.metadata.get(key, default)
 
     def current(self) -> dict[str, Json]:
@@ -61,15 +79,24 @@ class Metadata:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
         operation = (name, key, value)
         metadata.check(operation)
+        event = encode({"op": name, "key": key, "value": value}, field="metadata")
+        if self._target is not None:
+            if in_body() or live.outbox.next_op():
+                live.on_loop(functools.partial(self._write_family, operation, event))
+            return self
         after = metadata.apply(live.metadata, [operation])
         encode(after, field="metadata", limit=settings.FLOWMAESTRO.METADATA_LIMIT)
         # What a body shows is not what the code reads: a replay does not run the body again.
         if not in_body():
             live.metadata = after
         if in_body() or live.outbox.next_op():
-            event = encode({"op": name, "key": key, "value": value}, field="metadata")
             live.on_loop(functools.partial(self._write, operation, event))
         return self
+
+    def _write_family(self, operation: metadata.Operation, event: str) -> None:
+        assert self._target is not None
+        self._live.outbox.batch.extra().family.append((self._target, operation, event))
+        self._live.outbox.mark()
 
     def _write(self, operation: metadata.Operation, event: str) -> None:
         live = self._live

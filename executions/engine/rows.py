@@ -63,6 +63,8 @@ class Extras:
     signals: list[tuple[str, str]] = field(default_factory=list)
     chunks: list[tuple[str, JsonText]] = field(default_factory=list)
     metadata: list[Operation] = field(default_factory=list)
+    # Changes to the metadata of the parent or the root: (run, operation, event).
+    family: list[tuple[str, Operation, JsonText]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ _HEADS = _unnest(
     ops="int",
     active="bigint",
     progress="bool",
-    parent="text",
+    family="text",
     status="text",
     seen="int",
     wait="float8",
@@ -180,8 +180,10 @@ o AS MATERIALIZED (
          h.status IS NOT NULL AND (h.seen IS NULL OR h.seen = l.wakes) AS moved
   FROM h JOIN l ON l.id = h.id
   WHERE l.claim = h.claim AND l.flush_no < h.no
-    AND (h.parent IS NULL OR EXISTS (SELECT FROM l p WHERE p.id = h.parent)
-         OR NOT EXISTS (SELECT FROM executions_run p WHERE p.id = h.parent))
+    AND (h.family IS NULL OR NOT EXISTS (
+      SELECT FROM unnest(string_to_array(h.family, ',')) f(id)
+      WHERE NOT EXISTS (SELECT FROM l WHERE l.id = f.id)
+        AND EXISTS (SELECT FROM executions_run r WHERE r.id = f.id)))
 ),
 u AS (
   UPDATE executions_run r SET
@@ -392,6 +394,16 @@ FROM {_unnest("x", run="text", stream="text", n="int", data="json")}
 """
 LOCK_METADATA = """
 SELECT run_id, metadata FROM executions_rundata WHERE run_id = ANY(%s) ORDER BY run_id FOR UPDATE
+"""
+# Events of runs that somebody else's flush concerns; their rows are locked by it.
+COUNT_EVENTS = f"""
+UPDATE executions_run r SET event_seq = r.event_seq + x.n
+FROM {_unnest("x", run="text", n="int")} WHERE r.id = x.run AND r.finished_at IS NULL
+RETURNING r.id, r.event_seq - x.n
+"""
+INSERT_EVENTS = f"""
+INSERT INTO executions_runevent (run_id, seq, type, data)
+SELECT * FROM {_unnest("x", run="text", seq="int", type="text", data="json")}
 """
 WRITE_METADATA = f"""
 UPDATE executions_rundata d SET metadata = x.metadata

@@ -12,7 +12,6 @@ import executions.rules.statuses
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -21,297 +20,830 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', executions.models.fields.IdField(db_collation='C', primary_key=True, serialize=False)),
-                ('task', models.TextField()),
-                ('status', models.TextField(choices=[('DELAYED', 'DELAYED'), ('QUEUED', 'QUEUED'), ('EXECUTING', 'EXECUTING'), ('WAITING', 'WAITING'), ('PAUSED', 'PAUSED'), ('NEEDS_ATTENTION', 'NEEDS_ATTENTION'), ('COMPLETED', 'COMPLETED'), ('FAILED', 'FAILED'), ('CANCELED', 'CANCELED'), ('TIMED_OUT', 'TIMED_OUT'), ('EXPIRED', 'EXPIRED'), ('CRASHED', 'CRASHED'), ('SYSTEM_FAILURE', 'SYSTEM_FAILURE')])),
-                ('queue', models.TextField()),
-                ('concurrency_key', models.TextField(blank=True, null=True)),
-                ('priority', models.IntegerField(default=0, help_text='Seconds of head start in the queue.')),
-                ('due_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='When it was queued, less its priority: the order of claims.')),
-                ('wake_at', models.DateTimeField(blank=True, null=True)),
-                ('expires_at', models.DateTimeField(blank=True, help_text='Must have started by then.', null=True)),
-                ('deadline_at', models.DateTimeField(blank=True, help_text='Must have ended by then.', null=True)),
-                ('max_duration', models.FloatField(blank=True, help_text='Active seconds allowed.', null=True)),
-                ('active_ms', models.BigIntegerField(default=0, help_text='Active milliseconds used.')),
-                ('attempt', models.IntegerField(default=1)),
-                ('max_attempts', models.IntegerField(blank=True, null=True)),
-                ('claim', models.UUIDField(blank=True, help_text='The fence: every write carries it.', null=True)),
-                ('worker', models.TextField(blank=True, null=True)),
-                ('stalls', models.SmallIntegerField(default=0, help_text='Workers that died holding this run.')),
-                ('wakes', models.IntegerField(default=0)),
-                ('flush_no', models.IntegerField(default=0)),
-                ('event_seq', models.IntegerField(default=0)),
-                ('op_seq', models.IntegerField(default=0, help_text='Metadata changes and events written so far.')),
-                ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
-                ('cancel_reason', models.TextField(blank=True, null=True)),
-                ('parent_step', models.TextField(blank=True, null=True)),
-                ('parent_close', models.TextField(choices=[('TERMINATE', 'TERMINATE'), ('REQUEST_CANCEL', 'REQUEST_CANCEL'), ('ABANDON', 'ABANDON')], default=executions.rules.statuses.ParentClose['REQUEST_CANCEL'])),
-                ('forked_from', models.TextField(blank=True, null=True)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('usage', models.JSONField(blank=True, null=True)),
-                ('output', executions.models.fields.OrderedJSONField(blank=True, null=True)),
-                ('error', models.JSONField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('owner', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to=settings.AUTH_USER_MODEL)),
-                ('parent', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='children', to='executions.run')),
-                ('root', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='descendants', to='executions.run')),
+                (
+                    "id",
+                    executions.models.fields.IdField(
+                        db_collation="C", primary_key=True, serialize=False
+                    ),
+                ),
+                ("task", models.TextField()),
+                (
+                    "status",
+                    models.TextField(
+                        choices=[
+                            ("DELAYED", "DELAYED"),
+                            ("QUEUED", "QUEUED"),
+                            ("EXECUTING", "EXECUTING"),
+                            ("WAITING", "WAITING"),
+                            ("PAUSED", "PAUSED"),
+                            ("NEEDS_ATTENTION", "NEEDS_ATTENTION"),
+                            ("COMPLETED", "COMPLETED"),
+                            ("FAILED", "FAILED"),
+                            ("CANCELED", "CANCELED"),
+                            ("TIMED_OUT", "TIMED_OUT"),
+                            ("EXPIRED", "EXPIRED"),
+                            ("CRASHED", "CRASHED"),
+                            ("SYSTEM_FAILURE", "SYSTEM_FAILURE"),
+                        ]
+                    ),
+                ),
+                ("queue", models.TextField()),
+                ("concurrency_key", models.TextField(blank=True, null=True)),
+                (
+                    "priority",
+                    models.IntegerField(default=0, help_text="Seconds of head start in the queue."),
+                ),
+                (
+                    "due_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="When it was queued, less its priority: the order of claims.",
+                    ),
+                ),
+                ("wake_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "expires_at",
+                    models.DateTimeField(
+                        blank=True, help_text="Must have started by then.", null=True
+                    ),
+                ),
+                (
+                    "deadline_at",
+                    models.DateTimeField(
+                        blank=True, help_text="Must have ended by then.", null=True
+                    ),
+                ),
+                (
+                    "max_duration",
+                    models.FloatField(blank=True, help_text="Active seconds allowed.", null=True),
+                ),
+                (
+                    "active_ms",
+                    models.BigIntegerField(default=0, help_text="Active milliseconds used."),
+                ),
+                ("attempt", models.IntegerField(default=1)),
+                ("max_attempts", models.IntegerField(blank=True, null=True)),
+                (
+                    "claim",
+                    models.UUIDField(
+                        blank=True, help_text="The fence: every write carries it.", null=True
+                    ),
+                ),
+                ("worker", models.TextField(blank=True, null=True)),
+                (
+                    "stalls",
+                    models.SmallIntegerField(
+                        default=0, help_text="Workers that died holding this run."
+                    ),
+                ),
+                ("wakes", models.IntegerField(default=0)),
+                ("flush_no", models.IntegerField(default=0)),
+                ("event_seq", models.IntegerField(default=0)),
+                (
+                    "op_seq",
+                    models.IntegerField(
+                        default=0, help_text="Metadata changes and events written so far."
+                    ),
+                ),
+                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
+                ("cancel_reason", models.TextField(blank=True, null=True)),
+                ("parent_step", models.TextField(blank=True, null=True)),
+                (
+                    "parent_close",
+                    models.TextField(
+                        choices=[
+                            ("TERMINATE", "TERMINATE"),
+                            ("REQUEST_CANCEL", "REQUEST_CANCEL"),
+                            ("ABANDON", "ABANDON"),
+                        ],
+                        default=executions.rules.statuses.ParentClose["REQUEST_CANCEL"],
+                    ),
+                ),
+                ("forked_from", models.TextField(blank=True, null=True)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("usage", models.JSONField(blank=True, null=True)),
+                ("output", executions.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("error", models.JSONField(blank=True, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="runs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="children",
+                        to="executions.run",
+                    ),
+                ),
+                (
+                    "root",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="descendants",
+                        to="executions.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='RunData',
+            name="RunData",
             fields=[
-                ('run', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='data', serialize=False, to='executions.run')),
-                ('payload', executions.models.fields.OrderedJSONField(null=True)),
-                ('metadata', executions.models.fields.OrderedJSONField(default=dict)),
-                ('first_metadata', executions.models.fields.OrderedJSONField(default=dict, help_text='Metadata at the trigger: what a replay starts from.')),
+                (
+                    "run",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="data",
+                        serialize=False,
+                        to="executions.run",
+                    ),
+                ),
+                ("payload", executions.models.fields.OrderedJSONField(null=True)),
+                ("metadata", executions.models.fields.OrderedJSONField(default=dict)),
+                (
+                    "first_metadata",
+                    executions.models.fields.OrderedJSONField(
+                        default=dict,
+                        help_text="Metadata at the trigger: what a replay starts from.",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'run data',
+                "verbose_name_plural": "run data",
             },
         ),
         migrations.CreateModel(
-            name='RunEvent',
+            name="RunEvent",
             fields=[
-                ('pk', models.CompositePrimaryKey('run_id', 'seq', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('seq', models.IntegerField()),
-                ('type', models.TextField()),
-                ('data', executions.models.fields.OrderedJSONField(default=dict)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='executions.run')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "run_id",
+                        "seq",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("seq", models.IntegerField()),
+                ("type", models.TextField()),
+                ("data", executions.models.fields.OrderedJSONField(default=dict)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="executions.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('seq',),
+                "ordering": ("seq",),
             },
         ),
         migrations.CreateModel(
-            name='StreamChunk',
+            name="StreamChunk",
             fields=[
-                ('pk', models.CompositePrimaryKey('run_id', 'stream', 'index', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('stream', models.TextField()),
-                ('index', models.IntegerField()),
-                ('data', executions.models.fields.OrderedJSONField(null=True)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='executions.run')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "run_id",
+                        "stream",
+                        "index",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("stream", models.TextField()),
+                ("index", models.IntegerField()),
+                ("data", executions.models.fields.OrderedJSONField(null=True)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="chunks",
+                        to="executions.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('stream', 'index'),
+                "ordering": ("stream", "index"),
             },
         ),
         migrations.CreateModel(
-            name='WaitToken',
+            name="WaitToken",
             fields=[
-                ('id', executions.models.fields.IdField(db_collation='C', primary_key=True, serialize=False)),
-                ('step_key', models.TextField(blank=True, null=True)),
-                ('status', models.TextField(choices=[('WAITING', 'WAITING'), ('COMPLETED', 'COMPLETED'), ('TIMED_OUT', 'TIMED_OUT')], default=executions.rules.statuses.TokenStatus['WAITING'])),
-                ('timeout_at', models.DateTimeField(blank=True, null=True)),
-                ('output', executions.models.fields.OrderedJSONField(blank=True, null=True)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('secret_hash', models.BinaryField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('completed_at', models.DateTimeField(blank=True, null=True)),
-                ('run', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='executions.run')),
+                (
+                    "id",
+                    executions.models.fields.IdField(
+                        db_collation="C", primary_key=True, serialize=False
+                    ),
+                ),
+                ("step_key", models.TextField(blank=True, null=True)),
+                (
+                    "status",
+                    models.TextField(
+                        choices=[
+                            ("WAITING", "WAITING"),
+                            ("COMPLETED", "COMPLETED"),
+                            ("TIMED_OUT", "TIMED_OUT"),
+                        ],
+                        default=executions.rules.statuses.TokenStatus["WAITING"],
+                    ),
+                ),
+                ("timeout_at", models.DateTimeField(blank=True, null=True)),
+                ("output", executions.models.fields.OrderedJSONField(blank=True, null=True)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("secret_hash", models.BinaryField(blank=True, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("completed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tokens",
+                        to="executions.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='TokenWaiter',
+            name="TokenWaiter",
             fields=[
-                ('pk', models.CompositePrimaryKey('token_id', 'run_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='executions.run')),
-                ('token', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='waiters', to='executions.waittoken')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "token_id",
+                        "run_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="executions.run",
+                    ),
+                ),
+                (
+                    "token",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="waiters",
+                        to="executions.waittoken",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('id', executions.models.fields.IdField(db_collation='C', primary_key=True, serialize=False)),
-                ('host', models.TextField()),
-                ('pid', models.IntegerField()),
-                ('process_started', models.BigIntegerField(help_text='Kernel ticks since boot; guards pid reuse.')),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('dead_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "id",
+                    executions.models.fields.IdField(
+                        db_collation="C", primary_key=True, serialize=False
+                    ),
+                ),
+                ("host", models.TextField()),
+                ("pid", models.IntegerField()),
+                (
+                    "process_started",
+                    models.BigIntegerField(help_text="Kernel ticks since boot; guards pid reuse."),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "seen_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("dead_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'ordering': ('-id',),
-                'indexes': [models.Index(condition=models.Q(('dead_at__isnull', True)), fields=['seen_at'], name='worker_alive')],
+                "ordering": ("-id",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("dead_at__isnull", True)),
+                        fields=["seen_at"],
+                        name="worker_alive",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Workflow',
+            name="Workflow",
             fields=[
-                ('id', executions.models.fields.IdField(db_collation='C', primary_key=True, serialize=False)),
-                ('name', models.TextField()),
-                ('description', models.TextField(blank=True, default='')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='workflows', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    executions.models.fields.IdField(
+                        db_collation="C", primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.TextField()),
+                ("description", models.TextField(blank=True, default="")),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="workflows",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='WorkflowVersion',
+            name="WorkflowVersion",
             fields=[
-                ('id', executions.models.fields.IdField(db_collation='C', primary_key=True, serialize=False)),
-                ('number', models.IntegerField()),
-                ('definition', executions.models.fields.OrderedJSONField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('workflow', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='executions.workflow')),
+                (
+                    "id",
+                    executions.models.fields.IdField(
+                        db_collation="C", primary_key=True, serialize=False
+                    ),
+                ),
+                ("number", models.IntegerField()),
+                ("definition", executions.models.fields.OrderedJSONField()),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "workflow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="versions",
+                        to="executions.workflow",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('workflow', '-number'),
+                "ordering": ("workflow", "-number"),
             },
         ),
         migrations.AddField(
-            model_name='run',
-            name='definition',
-            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='executions.workflowversion'),
+            model_name="run",
+            name="definition",
+            field=models.ForeignKey(
+                blank=True,
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="runs",
+                to="executions.workflowversion",
+            ),
         ),
         migrations.CreateModel(
-            name='IdempotencyKey',
+            name="IdempotencyKey",
             fields=[
-                ('pk', models.CompositePrimaryKey('task', 'scope', 'key', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('task', models.TextField()),
-                ('scope', models.TextField(default='global')),
-                ('key', models.TextField()),
-                ('expires_at', models.DateTimeField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='idempotency_keys', to='executions.run')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "task",
+                        "scope",
+                        "key",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("task", models.TextField()),
+                ("scope", models.TextField(default="global")),
+                ("key", models.TextField()),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="idempotency_keys",
+                        to="executions.run",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['expires_at'], name='idempotency_expiry')],
+                "indexes": [models.Index(fields=["expires_at"], name="idempotency_expiry")],
             },
         ),
         migrations.CreateModel(
-            name='Signal',
+            name="Signal",
             fields=[
-                ('id', executions.models.fields.IdField(db_collation='C', primary_key=True, serialize=False)),
-                ('name', models.TextField()),
-                ('data', executions.models.fields.OrderedJSONField(null=True)),
-                ('dedupe_key', models.TextField(blank=True, null=True)),
-                ('consumed_by', models.TextField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='signals', to='executions.run')),
+                (
+                    "id",
+                    executions.models.fields.IdField(
+                        db_collation="C", primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.TextField()),
+                ("data", executions.models.fields.OrderedJSONField(null=True)),
+                ("dedupe_key", models.TextField(blank=True, null=True)),
+                ("consumed_by", models.TextField(blank=True, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="signals",
+                        to="executions.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('id',),
-                'indexes': [models.Index(condition=models.Q(('consumed_by__isnull', True)), fields=['run', 'name', 'id'], name='signal_mailbox')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('dedupe_key__isnull', False)), fields=('run', 'name', 'dedupe_key'), name='signal_once')],
+                "ordering": ("id",),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("consumed_by__isnull", True)),
+                        fields=["run", "name", "id"],
+                        name="signal_mailbox",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("dedupe_key__isnull", False)),
+                        fields=("run", "name", "dedupe_key"),
+                        name="signal_once",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Step',
+            name="Step",
             fields=[
-                ('pk', models.CompositePrimaryKey('run_id', 'key', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('key', models.TextField()),
-                ('kind', models.TextField(default='step')),
-                ('status', models.TextField(choices=[('STARTED', 'STARTED'), ('RETRYING', 'RETRYING'), ('WAITING', 'WAITING'), ('COMPLETED', 'COMPLETED'), ('FAILED', 'FAILED')])),
-                ('seq', models.IntegerField(blank=True, help_text='Order of completion in the run.', null=True)),
-                ('pending', models.IntegerField(blank=True, help_text='Children still open.', null=True)),
-                ('attempt', models.IntegerField(default=1)),
-                ('run_attempt', models.IntegerField(default=1)),
-                ('input', executions.models.fields.OrderedJSONField(blank=True, null=True)),
-                ('output', executions.models.fields.OrderedJSONField(blank=True, null=True)),
-                ('error', models.JSONField(blank=True, null=True)),
-                ('heartbeat', models.JSONField(blank=True, null=True)),
-                ('usage', models.JSONField(blank=True, null=True)),
-                ('wake_at', models.DateTimeField(blank=True, null=True)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='executions.run')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "run_id",
+                        "key",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("key", models.TextField()),
+                ("kind", models.TextField(default="step")),
+                (
+                    "status",
+                    models.TextField(
+                        choices=[
+                            ("STARTED", "STARTED"),
+                            ("RETRYING", "RETRYING"),
+                            ("WAITING", "WAITING"),
+                            ("COMPLETED", "COMPLETED"),
+                            ("FAILED", "FAILED"),
+                        ]
+                    ),
+                ),
+                (
+                    "seq",
+                    models.IntegerField(
+                        blank=True, help_text="Order of completion in the run.", null=True
+                    ),
+                ),
+                (
+                    "pending",
+                    models.IntegerField(blank=True, help_text="Children still open.", null=True),
+                ),
+                ("attempt", models.IntegerField(default=1)),
+                ("run_attempt", models.IntegerField(default=1)),
+                ("input", executions.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("output", executions.models.fields.OrderedJSONField(blank=True, null=True)),
+                ("error", models.JSONField(blank=True, null=True)),
+                ("heartbeat", models.JSONField(blank=True, null=True)),
+                ("usage", models.JSONField(blank=True, null=True)),
+                ("wake_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steps",
+                        to="executions.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('started_at', 'key'),
-                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', [executions.rules.statuses.StepStatus['STARTED'], executions.rules.statuses.StepStatus['RETRYING'], executions.rules.statuses.StepStatus['WAITING'], executions.rules.statuses.StepStatus['COMPLETED'], executions.rules.statuses.StepStatus['FAILED']])), name='step_status_known'), models.CheckConstraint(condition=models.Q(('pending__isnull', True), ('pending__gte', 0), _connector='OR'), name='step_pending_not_negative')],
+                "ordering": ("started_at", "key"),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                [
+                                    executions.rules.statuses.StepStatus["STARTED"],
+                                    executions.rules.statuses.StepStatus["RETRYING"],
+                                    executions.rules.statuses.StepStatus["WAITING"],
+                                    executions.rules.statuses.StepStatus["COMPLETED"],
+                                    executions.rules.statuses.StepStatus["FAILED"],
+                                ],
+                            )
+                        ),
+                        name="step_status_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("pending__isnull", True), ("pending__gte", 0), _connector="OR"
+                        ),
+                        name="step_pending_not_negative",
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='waittoken',
-            index=models.Index(condition=models.Q(('status', 'WAITING'), ('timeout_at__isnull', False)), fields=['timeout_at'], name='token_timeout'),
+            model_name="waittoken",
+            index=models.Index(
+                condition=models.Q(("status", "WAITING"), ("timeout_at__isnull", False)),
+                fields=["timeout_at"],
+                name="token_timeout",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='waittoken',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', [executions.rules.statuses.TokenStatus['WAITING'], executions.rules.statuses.TokenStatus['COMPLETED'], executions.rules.statuses.TokenStatus['TIMED_OUT']])), name='token_status_known'),
+            model_name="waittoken",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            executions.rules.statuses.TokenStatus["WAITING"],
+                            executions.rules.statuses.TokenStatus["COMPLETED"],
+                            executions.rules.statuses.TokenStatus["TIMED_OUT"],
+                        ],
+                    )
+                ),
+                name="token_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='waittoken',
-            constraint=models.UniqueConstraint(condition=models.Q(('run__isnull', False)), fields=('run', 'step_key'), name='one_token_per_step'),
+            model_name="waittoken",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("run__isnull", False)),
+                fields=("run", "step_key"),
+                name="one_token_per_step",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='workflowversion',
-            constraint=models.UniqueConstraint(fields=('workflow', 'number'), name='version_number_once'),
+            model_name="workflowversion",
+            constraint=models.UniqueConstraint(
+                fields=("workflow", "number"), name="version_number_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('stalls', 0), ('status', 'QUEUED')), fields=['due_at', 'id'], name='run_due'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("stalls", 0), ("status", "QUEUED")),
+                fields=["due_at", "id"],
+                name="run_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('stalls__gt', 0), ('status', 'QUEUED')), fields=['due_at'], name='run_suspect'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("stalls__gt", 0), ("status", "QUEUED")),
+                fields=["due_at"],
+                name="run_suspect",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('status__in', ['DELAYED', 'WAITING']), ('wake_at__isnull', False)), fields=['wake_at'], name='run_timer'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(
+                    ("status__in", ["DELAYED", "WAITING"]), ("wake_at__isnull", False)
+                ),
+                fields=["wake_at"],
+                name="run_timer",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('expires_at__isnull', False), ('status__in', ['QUEUED', 'DELAYED'])), fields=['expires_at'], name='run_expiry'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(
+                    ("expires_at__isnull", False), ("status__in", ["QUEUED", "DELAYED"])
+                ),
+                fields=["expires_at"],
+                name="run_expiry",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('deadline_at__isnull', False), ('finished_at__isnull', True)), fields=['deadline_at'], name='run_deadline'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("deadline_at__isnull", False), ("finished_at__isnull", True)),
+                fields=["deadline_at"],
+                name="run_deadline",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('status', 'EXECUTING')), fields=['worker'], name='run_held'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("status", "EXECUTING")), fields=["worker"], name="run_held"
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('parent__isnull', False)), fields=['parent', 'parent_step'], name='run_child'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("parent__isnull", False)),
+                fields=["parent", "parent_step"],
+                name="run_child",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('owner__isnull', False)), fields=['owner', 'id'], name='run_of_owner'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("owner__isnull", False)),
+                fields=["owner", "id"],
+                name="run_of_owner",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('definition__isnull', False)), fields=['definition', 'id'], name='run_of_definition'),
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("definition__isnull", False)),
+                fields=["definition", "id"],
+                name="run_of_definition",
+            ),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['task', 'id'], name='run_of_task'),
+            model_name="run",
+            index=models.Index(fields=["task", "id"], name="run_of_task"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['status', 'id'], name='run_of_status'),
+            model_name="run",
+            index=models.Index(fields=["status", "id"], name="run_of_status"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('tags', []), _negated=True), fields=['tags'], name='run_tags'),
+            model_name="run",
+            index=django.contrib.postgres.indexes.GinIndex(
+                condition=models.Q(("tags", []), _negated=True), fields=["tags"], name="run_tags"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', [executions.rules.statuses.RunStatus['DELAYED'], executions.rules.statuses.RunStatus['QUEUED'], executions.rules.statuses.RunStatus['EXECUTING'], executions.rules.statuses.RunStatus['WAITING'], executions.rules.statuses.RunStatus['PAUSED'], executions.rules.statuses.RunStatus['NEEDS_ATTENTION'], executions.rules.statuses.RunStatus['COMPLETED'], executions.rules.statuses.RunStatus['FAILED'], executions.rules.statuses.RunStatus['CANCELED'], executions.rules.statuses.RunStatus['TIMED_OUT'], executions.rules.statuses.RunStatus['EXPIRED'], executions.rules.statuses.RunStatus['CRASHED'], executions.rules.statuses.RunStatus['SYSTEM_FAILURE']])), name='run_status_known'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            executions.rules.statuses.RunStatus["DELAYED"],
+                            executions.rules.statuses.RunStatus["QUEUED"],
+                            executions.rules.statuses.RunStatus["EXECUTING"],
+                            executions.rules.statuses.RunStatus["WAITING"],
+                            executions.rules.statuses.RunStatus["PAUSED"],
+                            executions.rules.statuses.RunStatus["NEEDS_ATTENTION"],
+                            executions.rules.statuses.RunStatus["COMPLETED"],
+                            executions.rules.statuses.RunStatus["FAILED"],
+                            executions.rules.statuses.RunStatus["CANCELED"],
+                            executions.rules.statuses.RunStatus["TIMED_OUT"],
+                            executions.rules.statuses.RunStatus["EXPIRED"],
+                            executions.rules.statuses.RunStatus["CRASHED"],
+                            executions.rules.statuses.RunStatus["SYSTEM_FAILURE"],
+                        ],
+                    )
+                ),
+                name="run_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('status__in', frozenset([executions.rules.statuses.RunStatus['CANCELED'], executions.rules.statuses.RunStatus['COMPLETED'], executions.rules.statuses.RunStatus['CRASHED'], executions.rules.statuses.RunStatus['EXPIRED'], executions.rules.statuses.RunStatus['FAILED'], executions.rules.statuses.RunStatus['SYSTEM_FAILURE'], executions.rules.statuses.RunStatus['TIMED_OUT']]))), models.Q(('finished_at__isnull', True), ('status__in', frozenset([executions.rules.statuses.RunStatus['DELAYED'], executions.rules.statuses.RunStatus['EXECUTING'], executions.rules.statuses.RunStatus['NEEDS_ATTENTION'], executions.rules.statuses.RunStatus['PAUSED'], executions.rules.statuses.RunStatus['QUEUED'], executions.rules.statuses.RunStatus['WAITING']]))), _connector='OR'), name='run_final_is_finished'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("finished_at__isnull", False),
+                        (
+                            "status__in",
+                            frozenset(
+                                [
+                                    executions.rules.statuses.RunStatus["CANCELED"],
+                                    executions.rules.statuses.RunStatus["COMPLETED"],
+                                    executions.rules.statuses.RunStatus["CRASHED"],
+                                    executions.rules.statuses.RunStatus["EXPIRED"],
+                                    executions.rules.statuses.RunStatus["FAILED"],
+                                    executions.rules.statuses.RunStatus["SYSTEM_FAILURE"],
+                                    executions.rules.statuses.RunStatus["TIMED_OUT"],
+                                ]
+                            ),
+                        ),
+                    ),
+                    models.Q(
+                        ("finished_at__isnull", True),
+                        (
+                            "status__in",
+                            frozenset(
+                                [
+                                    executions.rules.statuses.RunStatus["DELAYED"],
+                                    executions.rules.statuses.RunStatus["EXECUTING"],
+                                    executions.rules.statuses.RunStatus["NEEDS_ATTENTION"],
+                                    executions.rules.statuses.RunStatus["PAUSED"],
+                                    executions.rules.statuses.RunStatus["QUEUED"],
+                                    executions.rules.statuses.RunStatus["WAITING"],
+                                ]
+                            ),
+                        ),
+                    ),
+                    _connector="OR",
+                ),
+                name="run_final_is_finished",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('claim__isnull', False), ('status', 'EXECUTING')), models.Q(models.Q(('status', 'EXECUTING'), _negated=True), ('claim__isnull', True)), _connector='OR'), name='run_claimed_while_executing'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("claim__isnull", False), ("status", "EXECUTING")),
+                    models.Q(
+                        models.Q(("status", "EXECUTING"), _negated=True), ("claim__isnull", True)
+                    ),
+                    _connector="OR",
+                ),
+                name="run_claimed_while_executing",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'DELAYED'), _negated=True), ('wake_at__isnull', False), _connector='OR'), name='run_delayed_has_wake_at'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "DELAYED"), _negated=True),
+                    ("wake_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="run_delayed_has_wake_at",
+            ),
         ),
     ]

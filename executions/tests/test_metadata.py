@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 
 from executions import runs
+from executions.engine.context import Context
 from executions.errors import FlowMaestroError
 from executions.models import StreamChunk
 from executions.registry import task
@@ -325,3 +326,38 @@ def test_a_chunk_that_is_not_json_is_refused(executor, chunk):
             return error.field
 
     assert bad_chunk.trigger().result(timeout=5) == "chunk"
+
+
+@task("metadata.reporting-child")
+async def reporting_child(payload: int, ctx: Context) -> int:
+    ctx.metadata.set("own", payload)
+    ctx.metadata.parent.increment("done").append("numbers", payload)
+    ctx.metadata.root.set("last", "seen")
+    await ctx.sleep(0.01)
+    return payload
+
+
+@task("metadata.watched-parent")
+async def watched_parent(payload: int, ctx: Context) -> int:
+    results = await ctx.batch_trigger_and_wait("metadata.reporting-child", list(range(payload)))
+    return len(results)
+
+
+def test_children_change_the_metadata_of_their_parent_and_root(executor):
+    handle = watched_parent.trigger(30)
+    assert handle.result(timeout=10) == 30
+    shown = runs.retrieve(handle.id).data.metadata
+    assert shown["done"] == 30
+    assert sorted(shown["numbers"]) == list(range(30))
+    assert shown["last"] == "seen"
+    events = runs.events(handle.id)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert sum(event.type == "metadata" for event in events) == 90
+
+
+def test_a_run_without_a_parent_changes_its_own(executor):
+    handle = reporting_child.trigger(5)
+    assert handle.result(timeout=5) == 5
+    assert runs.retrieve(handle.id).data.metadata == {
+        "own": 5, "done": 1, "numbers": [5], "last": "seen",
+    }  # fmt: skip
