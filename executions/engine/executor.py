@@ -61,6 +61,7 @@ class Executor:
             max_attempts=options.RETRY_MAX_ATTEMPTS, factor=options.RETRY_FACTOR,
             min_timeout=options.RETRY_MIN_SECONDS, max_timeout=options.RETRY_MAX_SECONDS,
         )  # fmt: skip
+        self._abandoned: list[concurrent.futures.Future[Any]] = []
         self.hand: dict[str, LiveRun] = {}
         self.thread_id = 0
         self.ticker = Ticker(self)
@@ -275,7 +276,16 @@ class Executor:
         except asyncio.CancelledError:
             if not job.cancel():
                 live.abandoned.append(job)
+                self._count_abandoned(job)
             raise
+
+    def _count_abandoned(self, job: concurrent.futures.Future[Any]) -> None:
+        """Threads cannot be ended; a worker that has lost many of them has itself replaced."""
+        self._abandoned = [other for other in (*self._abandoned, job) if not other.done()]
+        if len(self._abandoned) > settings.FLOWMAESTRO.WORKER_THREADS // 2:
+            logger.error("Half of the threads hang in functions that overran; this worker ends.")
+            self._abandoned.clear()
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def with_connections(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Calls it with this thread's Django connections checked before and after."""

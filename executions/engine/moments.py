@@ -7,9 +7,12 @@ which decides by who came first decides the same way again.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
 
 from executions.engine import replay
 from executions.engine.quiet import EngineFuture, Mood, mood
@@ -21,6 +24,8 @@ from executions.rules.values import encode
 
 if TYPE_CHECKING:
     from executions.engine.live import LiveRun
+
+logger = logging.getLogger(__name__)
 
 Json = Any
 
@@ -58,6 +63,7 @@ class Moments:
         self._releases: deque[Release] = deque()
         self._poked = False
         self._calm = 0
+        self._has_warned = False
         self._timer: asyncio.TimerHandle | None = None
 
     # ---- outcomes on their way ------------------------------------------------------------------
@@ -322,6 +328,8 @@ class Moments:
                 self._arm(until)
             if state is Mood.BLOCKED and not live.bodies and not self._releases:
                 live.rest()
+            if settings.FLOWMAESTRO.DEBUG_RUNS and not live.bodies:
+                self._warn(state)
         else:
             self.parking = True
             self.parked_until = until
@@ -345,6 +353,17 @@ class Moments:
             and not live.outbox.is_awaited
             and not live.has_user_timer()
         )
+
+    def _warn(self, state: Mood) -> None:
+        live = self._live
+        outside = state is Mood.FOREIGN or live.has_user_timer()
+        if outside and not live.thread_busy and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "Run %s waits outside its context, which keeps it in memory and is forgotten with "
+                "it; wait by ctx.sleep and the like.",
+                live.id,
+            )
 
     def _arm(self, until: float) -> None:
         if self._timer is not None:

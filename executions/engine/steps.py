@@ -24,7 +24,6 @@ from executions.rules.retry import Retry
 from executions.rules.statuses import StepStatus
 from executions.rules.values import Json, decode, encode, typed
 
-_ERROR_LIMIT = 64 * 1024
 # Heartbeats closer together than this are kept in memory: the last one counts.
 _HEARTBEAT_EVERY = 1.0
 
@@ -412,11 +411,12 @@ def error_value(error: BaseException) -> dict[str, Json]:
         value: dict[str, Json] = {"type": error.error_type, "message": str(error)}
         value["step"] = error.step
         return value
+    limit = settings.FLOWMAESTRO.ERROR_LIMIT
     trace = "".join(traceback.format_exception(error))
     value = {
         "type": type(error).__name__,
-        "message": encodable(str(error) or type(error).__name__)[:_ERROR_LIMIT],
-        "traceback": encodable(trace)[-_ERROR_LIMIT:],
+        "message": encodable(str(error) or type(error).__name__)[:limit],
+        "traceback": encodable(trace)[-limit:],
     }
     if isinstance(error, FlowMaestroError):
         value["code"] = error.code
