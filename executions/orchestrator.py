@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from executions import nodes, workflows
-from executions.engine.steps import StepFailed
+from executions.engine.failures import StepFailed
 from executions.errors import FlowMaestroError, Invalid
 from executions.loop_runs import LoopRun
 from executions.node_results import Results

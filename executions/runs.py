@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,18 +11,37 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
 
-from executions import requests
+from executions import moves, requests
 from executions.engine import db, failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.errors import Conflict, FlowMaestroError, Invalid, NotFound
 from executions.models import IdempotencyKey, Run, RunEvent, Signal, Step, WorkflowVersion
+from executions.moves import retrieve
 from executions.registry import Task, get_task
 from executions.rules.durations import Duration
-from executions.rules.ids import has_prefix, new_id
-from executions.rules.statuses import FREES_IDEMPOTENCY_KEY, RunStatus, is_final
+from executions.rules.ids import new_id
+from executions.rules.statuses import FREES_IDEMPOTENCY_KEY, RunStatus
 from executions.rules.values import Json, encode, plain_text
+
+__all__ = [
+    "Handle",
+    "ResultTimeout",
+    "RunFailed",
+    "batch_trigger",
+    "cancel",
+    "events",
+    "list_runs",
+    "query",
+    "release",
+    "replay",
+    "reschedule",
+    "retrieve",
+    "signal",
+    "steps",
+    "terminate",
+    "trigger",
+]
 
 # How often `Handle.result` looks, in seconds: at once, then ever less.
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
@@ -169,15 +187,6 @@ def _claim_key(task: str, key: str, run_id: str, seconds: float) -> str | None:
 # ---- look ---------------------------------------------------------------------------------------
 
 
-def retrieve(run_id: str) -> Run:
-    """The run with its payload and metadata. Raises NotFound."""
-    if has_prefix(run_id, "run"):
-        run = Run.objects.select_related("data").filter(pk=run_id).first()
-        if run is not None:
-            return run
-    raise NotFound(f"There is no run {run_id!r}.", field="run")
-
-
 def list_runs(
     *, status: str | Sequence[str] | None = None, task: str | None = None, tag: str | None = None,
     after: str | None = None, limit: int = 25,
@@ -226,9 +235,9 @@ def cancel(run_id: str, *, reason: str | None = None) -> Run:
     Raises NotFound, or Conflict when the run is final.
     """
     error = {"type": "Canceled", "message": _reason(reason) or "Cancelled."}
-    with locked(run_id) as (run, cursor):
+    with moves.locked(run_id) as (run, cursor):
         if run.started_at is None or run.status in (RunStatus.PAUSED, RunStatus.NEEDS_ATTENTION):
-            end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
+            moves.end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
             return retrieve(run_id)
         cursor.execute(
             "UPDATE executions_run SET cancel_requested_at = "
@@ -236,7 +245,7 @@ def cancel(run_id: str, *, reason: str | None = None) -> Run:
             "coalesce(cancel_reason, %s) WHERE id = %s",
             [reason, run.id],
         )
-        wake(cursor, [run.id])
+        moves.wake(cursor, [run.id])
     return retrieve(run_id)
 
 
@@ -247,15 +256,15 @@ def _reason(reason: str | None) -> str | None:
 def terminate(run_id: str, *, reason: str | None = None) -> Run:
     """Ends a run at once, without clean-up. Raises NotFound, or Conflict when the run is final."""
     error = {"type": "Terminated", "message": _reason(reason) or "Terminated."}
-    with locked(run_id) as (run, cursor):
-        end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
+    with moves.locked(run_id) as (run, cursor):
+        moves.end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
     return retrieve(run_id)
 
 
 def reschedule(run_id: str, delay: Duration | datetime) -> Run:
     """Moves the start of a DELAYED run. Raises Conflict when it is not DELAYED any more."""
     start = requests.start_of(delay)
-    with locked(run_id) as (run, cursor):
+    with moves.locked(run_id) as (run, cursor):
         if run.status != RunStatus.DELAYED:
             raise Conflict(f"Run {run.id} is {run.status}; only a DELAYED run can be moved.")
         cursor.execute(
@@ -280,7 +289,7 @@ def signal(run_id: str, name: str, data: Json = None, *, dedupe_key: str | None 
         plain_text(dedupe_key, field="dedupe_key", limit=2048)
     text = encode(data, field="data", limit=settings.FLOWMAESTRO.PAYLOAD_LIMIT)
     signal_id = new_id("signal")
-    with locked(run_id) as (run, cursor):
+    with moves.locked(run_id) as (run, cursor):
         cursor.execute(
             "INSERT INTO executions_signal (id, run_id, name, data, dedupe_key) "
             "VALUES (%s, %s, %s, %s::json, %s) "
@@ -289,7 +298,7 @@ def signal(run_id: str, name: str, data: Json = None, *, dedupe_key: str | None 
             [signal_id, run.id, name, text, dedupe_key],
         )
         if cursor.fetchone() is not None:
-            wake(cursor, [run.id])
+            moves.wake(cursor, [run.id])
             return signal_id
     return Signal.objects.values_list("id", flat=True).get(
         run_id=run_id, name=name, dedupe_key=dedupe_key
@@ -298,7 +307,7 @@ def signal(run_id: str, name: str, data: Json = None, *, dedupe_key: str | None 
 
 def release(run_id: str) -> Run:
     """Queues a run that needed attention again. Raises Conflict when it does not need any."""
-    with locked(run_id) as (run, cursor):
+    with moves.locked(run_id) as (run, cursor):
         if run.status != RunStatus.NEEDS_ATTENTION:
             raise Conflict(f"Run {run.id} is {run.status}; it needs no attention.")
         cursor.execute(
@@ -317,90 +326,3 @@ def replay(run_id: str) -> Handle:
         run.task, run.data.payload, queue=run.queue, tags=run.tags, priority=run.priority,
         owner=run.owner_id, definition=run.definition_id, forked_from=run.id,
     )  # fmt: skip
-
-
-# ---- moves shared by services and the ticker ----------------------------------------------------
-
-
-@contextmanager
-def locked(run_id: str) -> Iterator[tuple[Run, CursorWrapper]]:
-    """The run with its row locked, in a transaction.
-
-    Raises NotFound, or Conflict when the run is final.
-    """
-    parent = retrieve(run_id).parent_id
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Parents before children, in id order: whoever ends a run also tells its parent.
-        _lock(cursor, [run_id] if parent is None else [run_id, parent])
-        run = Run.objects.get(pk=run_id)
-        if run.is_final:
-            raise Conflict(
-                f"Run {run.id} ended {run.status} at {run.finished_at:%Y-%m-%d %H:%M:%S} UTC; "
-                "nothing can change it any more.",
-                field="run",
-            )
-        yield run, cursor
-
-
-def _lock(cursor: CursorWrapper, ids: Sequence[str]) -> None:
-    cursor.execute(
-        "SELECT id FROM executions_run WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(ids)]
-    )
-
-
-def wake(cursor: CursorWrapper, ids: Sequence[str]) -> None:
-    """Counts a resolution on each run, and queues those that wait."""
-    cursor.execute(sql.WAKE, [list(ids)])
-    cursor.execute(sql.NOTIFY, [notify_payload(ids)])
-
-
-def end(
-    cursor: CursorWrapper, ids: Sequence[str], status: RunStatus, error: Json, event: str,
-    *, only: Sequence[str] | None = None,
-) -> list[str]:  # fmt: skip
-    """Ends runs from outside their code, with all that follows for parents and children.
-
-    `only`: the statuses in which they may still be. The ids of those that this ended.
-    """
-    assert is_final(status)
-    cursor.execute(
-        "SELECT DISTINCT parent_id FROM executions_run "
-        "WHERE id = ANY(%s) AND parent_id IS NOT NULL",
-        [list(ids)],
-    )
-    _lock(cursor, sorted({*ids, *(row[0] for row in cursor.fetchall())}))
-    ended = _end(cursor, ids, status, error, event, only)
-    open_parents = [run for run, _, _ in ended]
-    woken: list[str] = list(open_parents)
-    while open_parents:
-        cursor.execute(sql.REQUEST_CANCEL_OF_CHILDREN, [open_parents])
-        woken += [row[0] for row in cursor.fetchall()]
-        cursor.execute(sql.TERMINATED_CHILDREN, [open_parents])
-        children = [row[0] for row in cursor.fetchall()]
-        closed = {"type": "ParentClosed", "message": "Its parent ended."}
-        open_parents = [
-            run
-            for run, _, _ in _end(
-                cursor, children, RunStatus.CANCELED, closed, "run.canceled", None
-            )
-        ]
-        woken += open_parents
-    waited = [(parent, step) for _, parent, step in ended if parent and step]
-    if waited:
-        columns = [sql.column(values) for values in zip(*waited, strict=True)]
-        cursor.execute(sql.CHILDREN_ENDED, columns)
-        woken += [row[0] for row in cursor.fetchall()]
-    cursor.execute(sql.NOTIFY, [notify_payload(woken)])
-    return [run for run, _, _ in ended]
-
-
-def _end(
-    cursor: CursorWrapper, ids: Sequence[str], status: RunStatus, error: Json, event: str,
-    only: Sequence[str] | None,
-) -> list[tuple[str, str | None, str | None]]:  # fmt: skip
-    if not ids:
-        return []
-    text = encode(error, field="error")
-    statuses = None if only is None else list(only)
-    cursor.execute(sql.END_RUNS, [list(ids), statuses, statuses, str(status), text, event, text])
-    return [(row[0], row[1], row[2]) for row in cursor.fetchall()]

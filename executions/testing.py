@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from executions.engine.failures import StepFailed, error_value
 from executions.engine.results import ChildResult, Token, TokenResult
-from executions.engine.steps import StepFailed, error_value, return_hint
+from executions.engine.steps import return_hint
 from executions.errors import Invalid
 from executions.registry import Task, get_task
 from executions.rules import metadata

@@ -10,20 +10,13 @@ from typing import Any
 
 from django.conf import settings
 
+from executions.engine import children
+from executions.engine.failures import StepFailed, StepInterrupted, StepTimeout
 from executions.engine.live import LiveRun, RunGone
 from executions.engine.projections import Metadata, Stream
 from executions.engine.results import ChildFailed, ChildResult, Token, TokenResult, TokenTimedOut
 from executions.engine.rows import StepRow, TokenRow
-from executions.engine.steps import (
-    StepContext,
-    StepFailed,
-    StepInterrupted,
-    StepOptions,
-    StepRun,
-    StepTimeout,
-    current_step,
-    in_body,
-)
+from executions.engine.steps import StepContext, StepOptions, StepRun, current_step, in_body
 from executions.engine.waits import Wait
 from executions.errors import Conflict, Invalid
 from executions.requests import check_tags
@@ -331,82 +324,25 @@ class Context:
 
     async def trigger(self, task: Any, payload: Json = None, **options: Any) -> str:
         """Starts a run that nobody waits for; its id. A replay starts no second one."""
-        live = self._live
         key = self._key("trigger", options.pop("name", None))
-        record = live.recorded.find(key, "trigger", run_id=live.id)
-        if record is not None and record.has_ended:
-            await live.moments.replayed(record)
-            return record.output
-        await live.moments.frontier()
-        options.setdefault("parent_close", "ABANDON")
-        run_id = self._add_child(task, payload, options, step=None)
-        row = StepRow(key, "trigger", StepStatus.COMPLETED, output=f'"{run_id}"')
-        future = live.moments.settle(row, None, None, durable=False)
-        if future is not None:
-            await future
-        return run_id
+        return await children.start(self._live, key, task, payload, options)
 
     async def trigger_and_wait(
         self, task: Any, payload: Json = None, **options: Any
     ) -> ChildResult:
         """Starts a child run and waits for its end; its outcome, failed or not, is a value."""
-        name = options.pop("name", None)
-        return (await self._children(name, [(task, payload, options)]))[0]
+        key = self._key("children", options.pop("name", None))
+        return (await children.run(self._live, key, [(task, payload, options)]))[0]
 
     async def batch_trigger_and_wait(
         self, task: Any, items: Sequence[Any], *, name: str | None = None, **options: Any
     ) -> list[ChildResult]:
         """Starts a child run per item, each a payload, and waits for all; results in item order."""
-        return await self._children(name, [(task, item, dict(options)) for item in items])
-
-    async def _children(
-        self, name: str | None, children: Sequence[tuple[Any, Json, dict[str, Any]]]
-    ) -> list[ChildResult]:
-        live = self._live
         limit = settings.FLOWMAESTRO.BATCH_LIMIT
-        if len(children) > limit:
-            raise Invalid(f"A batch has at most {limit} items, not {len(children)}.", field="items")
+        if len(items) > limit:
+            raise Invalid(f"A batch has at most {limit} items, not {len(items)}.", field="items")
         key = self._key("children", name)
-        record = live.recorded.find(key, "children", run_id=live.id)
-        if record is not None and record.has_ended:
-            await live.moments.replayed(record)
-            return [ChildResult(**result) for result in record.output]
-        await live.moments.frontier()
-        if not children:
-            return []
-        if record is None:
-            # A refused payload must leave no sibling behind, so all are checked before any row.
-            documents = [
-                live.host.child_document(live, task, payload, options, key)
-                for task, payload, options in children
-            ]
-            ids = [run_id for run_id, _ in documents]
-            live.outbox.batch.extra().runs.extend(document for _, document in documents)
-            live.has_children = True
-            row = StepRow(
-                key, "children", StepStatus.WAITING, pending=len(ids), run_attempt=live.attempt,
-                input=encode({"runs": ids}, field=key),
-            )  # fmt: skip
-            live.outbox.put(row, "step.waiting", row)
-        else:
-            ids = record.input["runs"]
-        wait = Wait(
-            key=key,
-            kind="children",
-            future=live.future(),
-            children=ids,
-            is_new=record is None,
-        )
-        return [ChildResult(**result) for result in await live.moments.wait(wait)]
-
-    def _add_child(
-        self, task: Any, payload: Json, options: dict[str, Any], *, step: str | None
-    ) -> str:
-        live = self._live
-        run_id, document = live.host.child_document(live, task, payload, options, step)
-        live.outbox.batch.extra().runs.append(document)
-        live.has_children = True
-        return run_id
+        return await children.run(self._live, key, [(task, item, dict(options)) for item in items])
 
     # ---- the log --------------------------------------------------------------------------------
 

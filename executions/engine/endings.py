@@ -8,10 +8,10 @@ from typing import Any
 from django.conf import settings
 
 from executions.engine import failpoints, replay
+from executions.engine.failures import StepFailed, error_value
 from executions.engine.live import LiveRun
 from executions.engine.replay import JournalMismatch
 from executions.engine.rows import Move
-from executions.engine.steps import StepFailed, error_value
 from executions.errors import FlowMaestroError
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus

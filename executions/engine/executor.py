@@ -17,7 +17,6 @@ import psycopg
 from django.conf import settings
 from django.db import close_old_connections
 
-from executions import requests
 from executions.engine import failpoints, load, sql, transactional
 from executions.engine.clock import Clock
 from executions.engine.connections import Link, connect
@@ -31,7 +30,6 @@ from executions.engine.takeover import Ticker
 from executions.engine.waits import Findings
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus
-from executions.rules.values import Json
 
 logger = logging.getLogger(__name__)
 
@@ -251,16 +249,6 @@ class Executor:
     def _write(self, live: LiveRun) -> None:
         if not live.dead:
             self.journal.mark(live)
-
-    def child_document(
-        self, live: LiveRun, task: Any, payload: Json, options: dict[str, Any], step: str | None
-    ) -> tuple[str, str]:
-        """A child's id and document; it inherits the owner and the root."""
-        options.setdefault("owner", live.row["owner_id"])
-        root = live.row["root_id"] or live.id
-        return requests.document(
-            task, payload, parent=live.id, parent_step=step, root=root, **options
-        )
 
     async def on_thread(
         self, live: LiveRun, function: Callable[..., Any], args: tuple[Any, ...]

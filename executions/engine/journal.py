@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from executions.engine import failpoints, flush, sql
+from executions.engine.failures import encodable
 from executions.engine.rows import Batch
-from executions.engine.steps import encodable
 
 if TYPE_CHECKING:
     from executions.engine.live import LiveRun

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from executions.engine.context import Context
+from executions.engine.failures import contained
 from executions.engine.live import LiveRun
-from executions.engine.steps import contained
 from executions.engine.threads import TaskThread
 from executions.errors import NotFound
 from executions.registry import get_task

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import Error, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from executions import runs, tokens
+from executions import moves, tokens
 from executions.engine import failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.rules.ids import new_id
@@ -87,7 +87,7 @@ def _expire(cursor: CursorWrapper) -> None:
     if expired:
         error = {"type": "Expired", "message": "It did not start within its ttl."}
         with transaction.atomic():
-            runs.end(
+            moves.end(
                 cursor, expired, RunStatus.EXPIRED, error, "run.expired",
                 only=(RunStatus.QUEUED, RunStatus.DELAYED),
             )  # fmt: skip
@@ -96,7 +96,7 @@ def _expire(cursor: CursorWrapper) -> None:
     begun = [run for run, has_begun in found if has_begun]
     if begun:
         with transaction.atomic():
-            runs.wake(cursor, begun)
+            moves.wake(cursor, begun)
     overdue = [run for run, has_begun in found if not has_begun]
     if overdue:
         error = {
@@ -105,7 +105,7 @@ def _expire(cursor: CursorWrapper) -> None:
             "message": "The run exceeded its run_timeout.",
         }
         with transaction.atomic():
-            runs.end(
+            moves.end(
                 cursor,
                 overdue,
                 RunStatus.TIMED_OUT,
@@ -189,7 +189,7 @@ def take_over(
             cursor.execute(
                 "UPDATE executions_run SET stalls = stalls + 1 WHERE id = ANY(%s)", [convicted]
             )
-            runs.end(cursor, convicted, RunStatus.CRASHED, error, "run.crashed")
+            moves.end(cursor, convicted, RunStatus.CRASHED, error, "run.crashed")
         innocent = [run for run, _ in held if run not in convicted]
         cursor.execute(_REQUEUE, [counted, innocent])
         cursor.execute(sql.NOTIFY, [""])

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from executions.engine.context import Context
+from executions.engine.failures import contained
 from executions.engine.live import LiveRun, RunGone
-from executions.engine.steps import contained, in_body
+from executions.engine.steps import in_body
 from executions.errors import Conflict
 
 if TYPE_CHECKING:

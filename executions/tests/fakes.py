@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from executions.engine import steps
-from executions.engine.steps import StepFailed
+from executions.engine.failures import StepFailed
 from executions.rules.retry import Retry
 
 Json = Any
