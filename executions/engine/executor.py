@@ -346,6 +346,8 @@ class Executor:
                 self.lookups.soon(live)
             if row[2] and not live.cancel_requested:
                 live.request_cancel()
+            # Code that waited outside its context may have come to rest since, unseen.
+            live.moments.poke()
 
     def on_lease_lost(self) -> None:
         """The lease is gone: everything in hand is dropped; others go on with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -260,3 +261,46 @@ def test_a_run_goes_on_in_another_process_where_it_stopped(
     complete(handle.id)
     assert handle.result(timeout=5)["order"] == [["fast"], ["middle"], ["slow"]]
     assert calls["fast"] == 1
+
+
+@task("replay.patched", retry=NO_RETRY)
+async def patched(payload: Any, ctx: Context) -> Any:
+    await ctx.step("first", count, "first")
+    if shape.get("new code") and ctx.patched("check twice"):
+        await ctx.step("second look", count, "second look")
+    await pause_for_token(ctx)
+    return "done"
+
+
+def test_a_marked_change_leaves_runs_under_way_on_their_old_path(executor: Executor) -> None:
+    old = patched.trigger()
+    until_status(old.id, "WAITING")
+    shape["new code"] = True
+    new = patched.trigger()
+    until_status(new.id, "WAITING")
+    assert calls["second look"] == 1
+    complete(old.id)
+    complete(new.id)
+    assert [old.result(timeout=5), new.result(timeout=5)] == ["done", "done"]
+    assert calls == {"first": 2, "second look": 1}
+
+
+@task("replay.bare")
+async def bare(payload: Any, ctx: Context) -> str:
+    token = await ctx.create_token("gate")
+    ctx.metadata.set("gate", token.id)
+    waiting = asyncio.create_task(ctx.branch("b").wait_for_token(token))
+    await asyncio.sleep(0.3)
+    return str((await waiting).output)
+
+
+def test_a_wait_outside_the_context_keeps_the_run_in_memory_and_debug_mode_warns(
+    executor: Executor, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.FLOWMAESTRO = dataclasses.replace(settings.FLOWMAESTRO, DEBUG_RUNS=True)
+    handle = bare.trigger()
+    eventually(lambda: "waits outside its context" in caplog.text)
+    assert runs.retrieve(handle.id).status == "EXECUTING"
+    assert caplog.text.count("waits outside its context") == 1
+    complete(handle.id, output="in time")
+    assert handle.result(timeout=5) == "in time"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from executions import runs, tokens, workflows
 from executions.models import Run
 from executions.orchestrator import orchestrator
 from executions.tests.conftest import eventually, until_status
 from executions.tests.flows import flow
+from executions.tests.test_definitions import FILES, load, pins_for
 
 
 def given(run: Run) -> Any:
@@ -125,3 +128,25 @@ def test_a_stored_workflow_runs_by_its_id(executor):
         orchestrator.trigger({"workflowId": version.workflow_id}).id, "COMPLETED", "FAILED"
     )
     assert given(run)["outputs"] == {"output": "hi"}
+
+
+@pytest.mark.skipif(not FILES, reason="the shared definitions are not here")
+def test_every_shared_definition_runs_to_its_end_on_the_engine_with_pins(executor):
+    handles = {}
+    for path in FILES:
+        definition = load(path)
+        payload = {
+            "workflowDefinition": definition,
+            "inputs": {"request": "hello"},
+            "pins": pins_for(definition),
+        }
+        handles[path.stem] = runs.trigger("orchestrator", payload)
+    for name, handle in handles.items():
+        result = handle.result(timeout=60)
+        assert result["success"], name
+        assert result["outputs"], name
+        run = runs.retrieve(handle.id)
+        done = {node for node, value in result["nodes"].items() if value["status"] == "completed"}
+        assert set(run.data.metadata["completedNodes"]) == done, name
+        events = runs.events(handle.id)
+        assert [event.seq for event in events] == list(range(1, len(events) + 1)), name
