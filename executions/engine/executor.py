@@ -36,7 +36,8 @@ logger = logging.getLogger(__name__)
 # Streams coalesce: pieces that come within this go into one flush.
 _COALESCE_SECONDS = 0.03
 _RECONNECT_SECONDS = 0.5
-_SECOND_LOOK_SECONDS = 0.01
+_SECOND_LOOK_SECONDS = 0.02
+_STAGGER_SECONDS = 0.002
 
 
 class Executor:
@@ -59,6 +60,8 @@ class Executor:
             max_attempts=options.RETRY_MAX_ATTEMPTS, factor=options.RETRY_FACTOR,
             min_timeout=options.RETRY_MIN_SECONDS, max_timeout=options.RETRY_MAX_SECONDS,
         )  # fmt: skip
+        # How many workers of this host look before this one does.
+        self.rank = 0
         self._abandoned: list[concurrent.futures.Future[Any]] = []
         self.hand: dict[str, LiveRun] = {}
         self.thread_id = 0
@@ -310,7 +313,13 @@ class Executor:
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _on_notified(self, payload: str) -> None:
-        self._wanted.set()
+        if self.rank == 0:
+            self._wanted.set()
+        else:
+            # The first worker of a host takes what comes alone; the others do not get in its way.
+            self.loop.call_later(
+                _STAGGER_SECONDS * min(self.rank, 8), self._wanted.set, context=self.context
+            )
         if self._second_look is None:
             # A row that somebody still held when the claim came by is free a moment later.
             self._second_look = self.loop.call_later(

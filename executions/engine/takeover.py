@@ -344,9 +344,12 @@ class Ticker:
             "WHERE dead_at IS NULL AND host = %s AND id <> %s",
             [self._host, self.worker_id],
         )
-        return [
-            worker for worker, pid, started in cursor.fetchall() if process_started(pid) != started
-        ]
+        rows = cursor.fetchall()
+        dead = [worker for worker, pid, started in rows if process_started(pid) != started]
+        self._executor.rank = sum(row[0] < self.worker_id for row in rows) - sum(
+            worker < self.worker_id for worker in dead
+        )
+        return dead
 
     def _poll(self, cursor: CursorWrapper) -> None:
         cursor.execute(sql.LOAD_WAKES, [self.worker_id])
