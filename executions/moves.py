@@ -77,10 +77,10 @@ def end(
     open_parents = [run for run, _, _ in ended]
     woken: list[str] = list(open_parents)
     while open_parents:
-        cursor.execute(sql.REQUEST_CANCEL_OF_CHILDREN, [open_parents])
-        woken += [row[0] for row in cursor.fetchall()]
         cursor.execute(sql.TERMINATED_CHILDREN, [open_parents])
         children = [row[0] for row in cursor.fetchall()]
+        cursor.execute(sql.REQUEST_CANCEL_OF_CHILDREN, [open_parents])
+        woken += [row[0] for row in cursor.fetchall()]
         closed = {"type": "ParentClosed", "message": "Its parent ended."}
         open_parents = [
             run

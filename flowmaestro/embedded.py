@@ -79,9 +79,7 @@ def database_settings(data_dir: Path) -> dict[str, object]:
 
 
 @contextmanager
-def running(
-    data_dir: Path, options: Mapping[str, str] | None = None
-) -> Iterator[EmbeddedPostgres]:
+def running(data_dir: Path, options: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
     """The embedded server of a data directory, for the length of a with block."""
     server = EmbeddedPostgres(data_dir, options)
     server.start()

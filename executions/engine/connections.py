@@ -24,7 +24,9 @@ def parameters() -> dict[str, Any]:
     return values
 
 
-async def connect(name: str, *, durable: bool = True) -> psycopg.AsyncConnection[Any]:
+async def connect(
+    name: str, *, durable: bool = True, patience_ms: int | None = None
+) -> psycopg.AsyncConnection[Any]:
     """An autocommit connection of the hot path; not `durable` where a loss repeats a claim."""
     conn = await psycopg.AsyncConnection.connect(
         **{**parameters(), "application_name": f"flowmaestro {name}"},
@@ -32,6 +34,9 @@ async def connect(name: str, *, durable: bool = True) -> psycopg.AsyncConnection
         prepare_threshold=0,
     )
     await conn.execute(_SETTINGS, prepare=False)
+    if patience_ms is not None:
+        # A lock that somebody keeps delays what needs it, and nothing else on this connection.
+        await conn.execute(f"SET lock_timeout = {patience_ms:d}", prepare=False)
     if not durable:
         await conn.execute("SET synchronous_commit = off", prepare=False)
     return conn

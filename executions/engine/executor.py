@@ -17,7 +17,7 @@ import psycopg
 from django.conf import settings
 from django.db import close_old_connections
 
-from executions.engine import failpoints, load, sql, transactional
+from executions.engine import failpoints, load, sql
 from executions.engine.clock import Clock
 from executions.engine.connections import Link, connect
 from executions.engine.endings import ending_of
@@ -69,7 +69,8 @@ class Executor:
         self.journal: Journal
         self.lookups = Lookups(self)
         self._claims = Link("claims", durable=False)
-        self._strays: set[str] = set()
+        self._strays: set[tuple[str, str]] = set()
+        self._claiming = False
         self._second_look: asyncio.TimerHandle | None = None
         self._wanted = asyncio.Event()
         self.stopping = False
@@ -124,9 +125,11 @@ class Executor:
         self.loop.close()
 
     async def _open(self) -> None:
-        self.journal = Journal(lambda: connect("journal"), on_woken=self._wanted.set)
+        self.journal = Journal(
+            lambda: connect("journal", patience_ms=100), on_woken=self._wanted.set
+        )
         for job in (self.journal.run(), self._claim_runs(), self._listen()):
-            self.spawn(job)
+            self.spawn(job, name="essential")
         self._wanted.set()
 
     async def _close(self) -> None:
@@ -154,9 +157,10 @@ class Executor:
         await self.lookups.query(sql.NOTIFY, ("",))
         self.journal.stop()
 
-    def spawn(self, job: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, job: Coroutine[Any, Any, Any], name: str = "job") -> None:
         """Runs a job of the engine's own, outside every run."""
         task = self.loop.create_task(job, context=self.context.copy())
+        task.set_name(name)
         self._jobs.add(task)
         task.add_done_callback(self._job_done)
 
@@ -164,6 +168,9 @@ class Executor:
         self._jobs.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("A job of the executor failed.", exc_info=error)
+            if task.get_name().startswith("essential") and not self.stopping:
+                # A worker that cannot claim or write must not go on holding runs.
+                os.kill(os.getpid(), signal.SIGTERM)
 
     # ---- claiming -------------------------------------------------------------------------------
 
@@ -184,6 +191,13 @@ class Executor:
                     break
 
     async def _claim(self, free: int) -> int:
+        self._claiming = True
+        try:
+            return await self._claim_now(free)
+        finally:
+            self._claiming = False
+
+    async def _claim_now(self, free: int) -> int:
         suspects = 0 if any(live.row["stalls"] for live in self.hand.values()) else 1
         failpoints.hit("claim.before")
         rows, records, found = await load.claim(
@@ -286,10 +300,6 @@ class Executor:
         finally:
             close_old_connections()
 
-    def transactional(self, step: Any, context: Any) -> Coroutine[Any, Any, Any]:
-        """A transactional step's body and row in one commit."""
-        return transactional.carry_out(step, context)
-
     async def threads_ended(self, live: LiveRun) -> None:
         """Returns when the run's abandoned threads have ended: a retry waits for them."""
         jobs, live.abandoned = live.abandoned, []
@@ -335,13 +345,17 @@ class Executor:
         self._second_look = None
         self._wanted.set()
 
-    def on_polled(self, rows: list[tuple[str, int, bool, float]]) -> None:
+    def on_polled(self, rows: list[tuple[str, int, bool, Any, str]]) -> None:
         """Takes the ticker's look at the runs this worker holds; called on the loop."""
         held = {row[0]: row for row in rows}
         # Claimed, but the answer never arrived: twice in a row is no claim under way.
-        strays = held.keys() - self.hand.keys()
-        for run in strays & self._strays:
-            self.spawn(self.lookups.query(sql.RELEASE_ONE, (run, self.ticker.worker_id)))
+        strays = (
+            set()
+            if self._claiming
+            else {(run, row[4]) for run, row in held.items() if run not in self.hand}
+        )
+        for stray in strays & self._strays:
+            self.spawn(self.lookups.query(sql.RELEASE_ONE, stray))
         self._strays = strays
         for live in list(self.hand.values()):
             row = held.get(live.id)

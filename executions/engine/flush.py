@@ -294,10 +294,12 @@ async def close_children(conn: Connection, parents: list[str]) -> list[str]:
     woken: list[str] = []
     error = '{"type":"ParentClosed","message":"Its parent ended."}'
     while parents:
+        # In this order: a child that begins in between is open still, and is told to stop.
+        cursor = await conn.execute(sql.TERMINATED_CHILDREN, (parents,))
+        never_begun = [row[0] for row in await cursor.fetchall()]
         cursor = await conn.execute(sql.REQUEST_CANCEL_OF_CHILDREN, (parents,))
         woken += [row[0] for row in await cursor.fetchall()]
-        cursor = await conn.execute(sql.TERMINATED_CHILDREN, (parents,))
-        parents = [row[0] for row in await cursor.fetchall()]
+        parents = never_begun
         if parents:
             await conn.execute(
                 sql.END_RUNS, (parents, None, None, "CANCELED", error, "run.canceled", error)

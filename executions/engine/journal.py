@@ -25,6 +25,7 @@ Item = tuple["LiveRun", Batch]
 # SQLSTATE classes that blame the data: bad values, constraints, limits.
 _DATA_CLASSES = ("22", "23", "54")
 _LOCKED_PAUSE = 0.001
+_HELD_PAUSE = 0.25
 _RECONNECT_PAUSES = (0.05, 0.2, 0.5, 1.0)
 
 
@@ -74,6 +75,9 @@ class Journal:
             return
         try:
             accepted, missing = await self._flush_until_connected(items)
+        except psycopg.errors.LockNotAvailable:
+            await self._around_lock(items)
+            return
         except psycopg.Error as error:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
                 await self._blame(items, error)
@@ -89,7 +93,14 @@ class Journal:
                 live.on_flushed(batch, result)
         if missing:
             deferred = [item for item in items if item[0].id in missing]
-            await self._resolve_missing(deferred)
+            try:
+                await self._resolve_missing(deferred)
+            except (psycopg.Error, OSError) as error:
+                logger.warning("What became of a flush is asked again: %s", error)
+                await self.close()
+                for live, _batch in deferred:
+                    if not live.dead:
+                        self.mark(live)
 
     async def _flush_until_connected(
         self, items: Sequence[Item]
@@ -109,7 +120,10 @@ class Journal:
                 logger.info("A flush met a deadlock and is written again.")
                 continue
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-                if isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] == "54":
+                if isinstance(error, psycopg.Error) and (
+                    isinstance(error, psycopg.errors.LockNotAvailable)
+                    or (error.sqlstate or "")[:2] == "54"
+                ):
                     raise
                 logger.warning("The journal lost its connection and tries again: %s", error)
                 await self.close()
@@ -122,6 +136,20 @@ class Journal:
             if woken:
                 self._on_woken()
             return accepted, {live.id for live, _ in items} - accepted.keys()
+
+    async def _around_lock(self, items: Sequence[Item]) -> None:
+        """A child that somebody holds delays the end of its parent, and nobody else's flush."""
+        if len(items) > 1:
+            middle = len(items) // 2
+            await self._write(items[:middle])
+            await self._write(items[middle:])
+        elif not items[0][0].dead:
+            live = items[0][0]
+            asyncio.get_running_loop().call_later(_HELD_PAUSE, self._mark_again, live)
+
+    def _mark_again(self, live: LiveRun) -> None:
+        if not live.dead:
+            self.mark(live)
 
     async def _blame(self, items: Sequence[Item], error: Exception) -> None:
         """Halves a refused flush until the culprit stands alone."""
@@ -137,6 +165,7 @@ class Journal:
     async def _try_later(self, items: Sequence[Item], error: psycopg.Error) -> None:
         """An error that no data caused, such as a table that a deploy is changing: wait for it."""
         logger.error("A flush failed and comes again in a second.", exc_info=error)
+        await self.close()
         await asyncio.sleep(1.0)
         for live, _batch in items:
             if not live.dead:
@@ -156,7 +185,7 @@ class Journal:
                 else:
                     live.on_lost()
             elif row[2] >= batch.no:
-                live.on_flushed(batch, flush.Result(False, False, row[3]))
+                live.on_flushed(batch, flush.Result(False, row[4], row[3]))
             else:
                 locked = True
                 self.mark(live)

@@ -187,6 +187,10 @@ class LiveRun:
     def on_flushed(self, batch: Batch, result: Result) -> None:
         """A batch is durable."""
         self.outbox.flushed(batch)
+        if batch.progress and self.row["stalls"]:
+            # It has shown that it gets on, so the next suspect may come.
+            self.row = {**self.row, "stalls": 0}
+            self.host.look()
         if batch.move is not None:
             self._on_moved(batch.move, result)
             return
@@ -202,6 +206,7 @@ class LiveRun:
             # Somebody woke the run while it was parking: look at its waits again.
             self.moments.parking = False
             self.moments.parked_until = None
+            self.cancel_requested |= result.cancel_requested
             self.host.lookups.soon(self)
         elif self.ending is move:
             self._end_again(move, result)

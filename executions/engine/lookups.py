@@ -64,6 +64,8 @@ class Lookups:
             for wait in live.moments.waits.values()
         ]
         found = await load.findings(conn, {live.id: waits})
+        if row[4]:
+            live.cancel_requested = True
         if not live.dead:
             live.moments.found(found.get(live.id) or Findings(), row[3])
 

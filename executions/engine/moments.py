@@ -111,6 +111,10 @@ class Moments:
         place.value, place.batch = value, None
         self.poke()
 
+    def is_reserved(self, place: Release) -> bool:
+        """Whether an outcome still to be committed has its place."""
+        return any(release is place for release in self._releases)
+
     def give_up(self, place: Release) -> None:
         """Nothing came of a reserved place."""
         if place in self._releases:
@@ -141,7 +145,8 @@ class Moments:
         # else, or with a wake that was taken note of already.
         if wait.kind not in ("sleep", "retry"):
             is_late = wait.is_new and live.row["flush_no"] > 0
-            self._must_look |= is_late or live.wakes != self._claim_wakes
+            # A look-up under way may miss it, and brings `wakes` up to date all the same.
+            self._must_look |= is_late or live.wakes != self._claim_wakes or live.reloading
         self.poke()
         return wait.future
 
@@ -150,9 +155,10 @@ class Moments:
         self._findings.tokens.update(findings.tokens)
         self._findings.children.update(findings.children)
         # A signal taken by a row that is still on its way looks unconsumed.
-        self._findings.signals = [
-            signal for signal in findings.signals if signal[0] not in self._taken_signals
-        ]
+        # One made before a wait for signals began tells nothing of them, so none is forgotten.
+        known = {signal[0] for signal in self._findings.signals} | self._taken_signals
+        self._findings.signals += [s for s in findings.signals if s[0] not in known]
+        self._findings.signals.sort(key=lambda signal: signal[0])
         self._live.wakes = max(self._live.wakes, wakes)
         self.parking = False
         self.poke()
@@ -352,6 +358,7 @@ class Moments:
             and not self._releases
             and not live.outbox.is_awaited
             and not live.has_user_timer()
+            and all(job.done() for job in live.abandoned)
         )
 
     def _warn(self, state: Mood) -> None:

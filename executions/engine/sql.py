@@ -125,8 +125,8 @@ SELECT run_id, id, name, data FROM executions_signal
 WHERE run_id = ANY(%s) AND consumed_by IS NULL ORDER BY id
 """
 LOAD_WAKES = """
-SELECT id, wakes, cancel_requested_at IS NOT NULL, flowmaestro_now() FROM executions_run
-WHERE worker = %s AND status = 'EXECUTING'
+SELECT id, wakes, cancel_requested_at IS NOT NULL, flowmaestro_now(), claim::text
+FROM executions_run WHERE worker = %s AND status = 'EXECUTING'
 """
 
 # ---- flush --------------------------------------------------------------------------------------
@@ -266,7 +266,10 @@ SELECT id, false, cancel_requested, wakes FROM u
 """
 
 # What became of runs whose row a flush did not get: lost, locked for a moment, or written before.
-LOOK_UP = "SELECT id, claim::text, flush_no, wakes FROM executions_run WHERE id = ANY(%s)"
+LOOK_UP = """
+SELECT id, claim::text, flush_no, wakes, cancel_requested_at IS NOT NULL
+FROM executions_run WHERE id = ANY(%s)
+"""
 
 _WAKE_SET = """
     wakes = r.wakes + 1,
@@ -413,7 +416,7 @@ FROM {_unnest("x", run="text", metadata="json")} WHERE d.run_id = x.run
 RELEASE_ONE = """
 UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL, wakes = wakes + 1,
   due_at = flowmaestro_now() - make_interval(secs => priority)
-WHERE id = %s AND worker = %s AND status = 'EXECUTING' RETURNING id
+WHERE id = %s AND claim = %s::uuid AND status = 'EXECUTING' RETURNING id
 """
 # The next attempt of a run tells its story anew: from the metadata as it is now.
 RESTART_METADATA = """

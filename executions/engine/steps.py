@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-from executions.engine import failpoints
+from executions.engine import failpoints, transactional
 from executions.engine.failures import (
     StepInterrupted,
     StepTimeout,
@@ -32,6 +32,7 @@ from executions.rules.values import Json, decode, encode, typed
 
 # Heartbeats closer together than this are kept in memory: the last one counts.
 _HEARTBEAT_EVERY = 1.0
+_CANCEL_SECONDS = 1.0
 
 _current: ContextVar[StepContext | None] = ContextVar("current_step", default=None)
 
@@ -64,6 +65,7 @@ class StepContext:
         "is_dead",
         "last_heartbeat",
         "live",
+        "place",
         "run_id",
         "step",
     )
@@ -83,6 +85,8 @@ class StepContext:
         self.details: Json = None
         self._options = options
         self._written_at = 0.0
+        # Where the outcome of a transactional step goes.
+        self.place: Any = None
 
     @property
     def key(self) -> str:
@@ -203,6 +207,11 @@ class StepRun:
                 value = await self._body(context)
                 failpoints.hit("step.after_body")
             except Exception as error:
+                context.is_dead = True
+                if options.transactional:
+                    stored = await transactional.committed(self, context)
+                    if stored is not None:
+                        return await transactional.released(self, context, stored)
                 wait = self._next_delay(attempt, error)
                 if wait is None:
                     return await self._fail(attempt, error, live.loop.time() - started)
@@ -210,10 +219,14 @@ class StepRun:
                 await self._retry_later(attempt, error, wait, heartbeat)
                 attempt += 1
                 continue
+            except BaseException:
+                if options.transactional:
+                    live.moments.give_up(context.place)
+                raise
             finally:
                 context.is_dead = True
             if options.transactional:
-                return value
+                return await transactional.released(self, context, value)
             lasted = live.loop.time() - started
             try:
                 text = encode(value, field=self.key, limit=settings.FLOWMAESTRO.OUTPUT_LIMIT)
@@ -260,7 +273,7 @@ class StepRun:
 
     def _call(self, context: StepContext) -> Awaitable[Any]:
         if self.options.transactional:
-            return self.live.host.transactional(self, context)
+            return transactional.carry_out(self, context)
         if inspect.iscoroutinefunction(self.function):
             return self.function(*self.args)
         return self.live.host.on_thread(self.live, self.function, self.args)
@@ -297,6 +310,8 @@ class StepRun:
             if not future.done():
                 context.is_dead = True
                 future.cancel()
+                # The next attempt should not meet this one still at work.
+                await asyncio.wait({future}, timeout=_CANCEL_SECONDS)
 
     def _next_delay(self, attempt: int, error: Exception) -> float | None:
         """Seconds until the next attempt; None when there is none."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import Error, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from executions import moves, tokens
@@ -32,6 +32,8 @@ _TICK_SECONDS = 1.0
 _SOONEST_TICK = 0.005
 _LIMIT = 1000
 _NEVER = 1e9
+# Whoever keeps a row locked must not keep this worker from its heartbeat.
+_PATIENCE = "SET lock_timeout = '1s'"
 
 _TIMERS = f"""
 WITH ids AS MATERIALIZED (
@@ -50,14 +52,14 @@ WHERE status IN ('DELAYED', 'WAITING') AND wake_at IS NOT NULL
 _EXPIRED = f"""
 SELECT id FROM executions_run
 WHERE status IN ('QUEUED', 'DELAYED') AND expires_at <= flowmaestro_now() AND started_at IS NULL
-LIMIT {_LIMIT}
+LIMIT {_LIMIT} FOR UPDATE SKIP LOCKED
 """
 # A run out of time that has begun is entered again to clean up; one that has not just ends.
 _OVERDUE = f"""
 SELECT id, status = 'WAITING' AND started_at IS NOT NULL FROM executions_run
 WHERE finished_at IS NULL AND deadline_at <= flowmaestro_now()
   AND (started_at IS NULL OR status IN ('WAITING', 'PAUSED', 'NEEDS_ATTENTION'))
-LIMIT {_LIMIT}
+LIMIT {_LIMIT} FOR UPDATE SKIP LOCKED
 """
 _TOKENS = f"""
 SELECT id, run_id FROM executions_waittoken
@@ -68,6 +70,10 @@ UPDATE executions_waittoken SET status = 'TIMED_OUT'
 WHERE id = ANY(%s) AND status = 'WAITING' AND timeout_at <= flowmaestro_now() RETURNING id
 """
 _LOCK_RUNS = "SELECT id FROM executions_run WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
+
+
+def _is_lock(error: Exception) -> bool:
+    return getattr(error.__cause__, "sqlstate", None) == "55P03"
 
 
 def tick(cursor: CursorWrapper) -> None:
@@ -155,6 +161,17 @@ UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL, wakes 
   stalls = stalls + CASE WHEN id = ANY(%s) THEN 1 ELSE 0 END,
   due_at = flowmaestro_now() - make_interval(secs => priority)
 WHERE id = ANY(%s)
+"""
+
+
+# Claimed by a worker that was declared dead, or had signed off, while the claim was under way.
+_RELEASE_OF_THE_DEAD = """
+UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL, wakes = wakes + 1,
+  due_at = flowmaestro_now() - make_interval(secs => priority)
+WHERE id IN (
+  SELECT r.id FROM executions_run r JOIN executions_worker w ON w.id = r.worker
+  WHERE r.status = 'EXECUTING' AND w.dead_at IS NOT NULL FOR UPDATE OF r SKIP LOCKED)
+RETURNING id
 """
 
 
@@ -277,23 +294,27 @@ class Ticker:
 
     def _tick_safely(self) -> float:
         """One tick; seconds until the next. A database that is away is waited for."""
-        try:
-            with connection.cursor() as cursor:
-                self._beat(cursor)
-                tick(cursor)
-                self._take_over(cursor)
-                self._poll(cursor)
-                self._executor.look()
-                cursor.execute(_NEXT_TIMER)
-                row = cursor.fetchone()
-        except Error as error:
-            logger.warning("A tick failed and comes again: %s", error)
-            self._healthy_since = None
-            connection.close()
-            self._check_lease()
-            return _TICK_SECONDS
-        after = _TICK_SECONDS if row is None or row[0] is None else float(row[0])
-        return min(_TICK_SECONDS, max(_SOONEST_TICK, after))
+        after = None
+        for part in (self._beat, tick, self._take_over, self._poll, self._next_timer):
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(_PATIENCE)
+                    after = part(cursor)
+            except Exception as error:  # One part that fails must not keep the others from work.
+                logger.warning("A part of a tick failed and comes again: %s", error)
+                if isinstance(error, (OperationalError, InterfaceError)) and not _is_lock(error):
+                    self._healthy_since = None
+                    connection.close()
+                    self._check_lease()
+                    return _TICK_SECONDS
+        self._executor.look()
+        return min(_TICK_SECONDS, max(_SOONEST_TICK, _TICK_SECONDS if after is None else after))
+
+    def _next_timer(self, cursor: CursorWrapper) -> float | None:
+        """Seconds until the next timer of any run goes off."""
+        cursor.execute(_NEXT_TIMER)
+        row = cursor.fetchone()
+        return None if row is None or row[0] is None else float(row[0])
 
     def _beat(self, cursor: CursorWrapper) -> None:
         now = time.monotonic()
@@ -307,8 +328,9 @@ class Ticker:
         if cursor.fetchone() is None:
             logger.error("This worker was declared dead; it drops its runs and begins anew.")
             self._begin_anew()
+        late = now - self._beaten_at > self._lease / 2
         self._beaten_at = now
-        if self._healthy_since is None:
+        if self._healthy_since is None or late:
             self._healthy_since = now
 
     def _check_lease(self) -> None:
@@ -324,6 +346,9 @@ class Ticker:
 
     def _take_over(self, cursor: CursorWrapper) -> None:
         dead = self._dead_neighbours(cursor)
+        cursor.execute(_RELEASE_OF_THE_DEAD)
+        if cursor.fetchone() is not None:
+            cursor.execute(sql.NOTIFY, [""])
         while take_over(cursor, self.worker_id, self._patience(), self._stall_limit, dead):
             pass
 
@@ -334,7 +359,10 @@ class Ticker:
         stale.
         """
         since = self._healthy_since
-        healthy = since is not None and time.monotonic() - since >= self._lease
+        now = time.monotonic()
+        # Whoever was held up for long has seen nobody's heartbeat meanwhile.
+        held_up = now - self._beaten_at > self._lease / 2
+        healthy = since is not None and now - since >= self._lease and not held_up
         return self._lease if healthy else _NEVER
 
     def _dead_neighbours(self, cursor: CursorWrapper) -> list[str]:

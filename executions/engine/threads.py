@@ -119,9 +119,8 @@ class TaskThread:
 
     def cancel(self) -> None:
         """Makes the operation under way, or the next one, raise CancelledError in the thread."""
-        if self._operation is not None:
-            self._operation.cancel()
-        else:
+        # An operation that has just ended cannot be cancelled any more: the next one is.
+        if self._operation is None or not self._operation.cancel():
             self._cancelled = True
 
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

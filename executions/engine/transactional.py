@@ -26,7 +26,7 @@ _WRITE = """
 WITH s AS (
   UPDATE executions_step SET status = 'COMPLETED', seq = %s, output = %s::json, error = NULL,
     attempt = %s, finished_at = flowmaestro_now(), wake_at = NULL
-  WHERE run_id = %s AND key = %s
+  WHERE run_id = %s AND key = %s AND status <> 'COMPLETED'
 )
 INSERT INTO executions_runevent (run_id, seq, type, data)
 VALUES (%s, %s, 'step.completed', %s::json)
@@ -41,28 +41,51 @@ async def carry_out(step: StepRun, context: StepContext) -> Any:
 
     The fence is taken last, so that the run's row is locked only for the commit.
     """
-    from executions.engine.steps import return_hint
-
     live = step.live
-    place = Release(live.future(), batch=Batch())
-    seq = asyncio.run_coroutine_threadsafe
+    place = context.place = Release(live.future(), batch=Batch())
 
     def reserve() -> int:
         async def take() -> int:
+            # Here on the loop, so that an attempt that is over can reserve nothing any more.
+            if context.is_dead or live.is_over:
+                raise RunGone(f"The attempt of {step.key} is over.")
             return live.moments.reserve(place)
 
-        return seq(take(), live.loop).result()
+        return asyncio.run_coroutine_threadsafe(take(), live.loop).result()
 
     try:
-        text = await live.host.on_thread(live, _body, (step, context, reserve))
+        return await live.host.on_thread(live, _body, (step, context, reserve))
     except BaseException:
-        live.moments.give_up(place)
+        context.is_dead = True
         raise
-    value = decode(text)
-    live.moments.fill(place, value)
-    assert place.future is not None
+
+
+async def released(step: StepRun, context: StepContext, text: str) -> Any:
+    """The committed outcome, when its turn comes: no time limit of the attempt counts here."""
+    from executions.engine.steps import return_hint
+
+    place, value = context.place, decode(text)
+    step.live.moments.fill(place, value)
     await place.future
     return typed(value, return_hint(step.function), field=step.key)
+
+
+async def committed(step: StepRun, context: StepContext) -> str | None:
+    """The stored outcome of an attempt that failed or overran, if it was committed all the same.
+
+    An attempt that has reserved its place is about to commit: the database says whether it did.
+    """
+    live = step.live
+    if not live.moments.is_reserved(context.place):
+        return None
+    rows: list[Any] = []
+    try:
+        await live.host.threads_ended(live)
+        rows = await live.host.lookups.query(_STORED, (live.id, step.key))
+    finally:
+        if not rows:
+            live.moments.give_up(context.place)
+    return str(rows[0][0]) if rows else None
 
 
 def _body(step: StepRun, context: StepContext, reserve: Any) -> str:

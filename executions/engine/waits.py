@@ -72,7 +72,7 @@ def outcome_of(wait: Wait, findings: Findings, *, now: float) -> Outcome | None:
         results = findings.children.get(wait.key)
         if results is None:
             return None
-        return Outcome([results[child] for child in wait.children])
+        return Outcome([results.get(child) or _gone(child) for child in wait.children])
     signal = findings.take_signal(wait.subject or "")
     if signal is not None:
         return Outcome({"ok": True, "output": signal[1]}, signal=signal[0])
@@ -81,6 +81,12 @@ def outcome_of(wait: Wait, findings: Findings, *, now: float) -> Outcome | None:
 
 def _found(value: Json | None) -> Outcome | None:
     return None if value is None else Outcome(value)
+
+
+def _gone(run_id: str) -> Json:
+    """The outcome of a child whose row was pruned before its parent looked."""
+    error = {"type": "NotFound", "message": f"Run {run_id} is not there any more."}
+    return {"ok": False, "run_id": run_id, "status": "SYSTEM_FAILURE", "error": error}
 
 
 def token_value(status: str, output: Json) -> Json | None:

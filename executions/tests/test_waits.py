@@ -657,7 +657,7 @@ def test_parked_runs_cost_neither_threads_nor_connections_nor_memory(executor):
     eventually(lambda: not executor.hand)
     assert weigh() == before
     gc.collect()
-    assert sum(isinstance(thing, LiveRun) for thing in gc.get_objects()) < 20
+    assert sum(type(thing) is LiveRun for thing in gc.get_objects()) < 20
     tokens.complete(token_of(handles[0].id).id, "yes")
     assert handles[0].result(timeout=5) == [True, "yes", None]
 
