@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
 from executions.errors import Invalid, NotFound
@@ -144,4 +145,12 @@ def load_tasks() -> None:
     """Imports what registers tasks: each app's `tasks`, and FLOWMAESTRO_TASK_MODULES."""
     autodiscover_modules("tasks")
     for module in settings.FLOWMAESTRO.TASK_MODULES:
-        import_module(module)
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+            raise ImproperlyConfigured(
+                f"FLOWMAESTRO_TASK_MODULES names {module}, and there is no module {error.name}. "
+                "Correct the name, or put its folder on PYTHONPATH."
+            ) from error

@@ -69,6 +69,13 @@ def test_a_plain_task_runs_directly() -> None:
     assert double.run(4) == 8
 
 
+def test_a_plain_task_runs_directly_inside_a_running_loop_too() -> None:
+    async def run() -> int:
+        return int(double.run(5))
+
+    assert asyncio.run(run()) == 10
+
+
 def test_a_step_that_keeps_failing_raises_as_in_production() -> None:
     failures.extend([1] * 3)
     with pytest.raises(StepFailed, match="after 3 attempts: ConnectionError: busy"):
