@@ -6,6 +6,7 @@ Nothing is added, changed or deleted here, and no list counts its table.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -99,7 +100,7 @@ class RunAdmin(LookingAdmin):
     list_select_related = False
     search_fields = ("id__startswith",)
     search_help_text = "The beginning of a run's id."
-    actions = ("cancel_runs",)
+    actions = ("cancel_runs", "release_runs")
     fieldsets = (
         (None, {"fields": (
             ("shown_status", "task"),
@@ -218,19 +219,36 @@ class RunAdmin(LookingAdmin):
     @admin.action(description="Cancel the selected runs", permissions=["cancel"])
     def cancel_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         """Ask each run to stop, and report each that refuses."""
-        cancelled = 0
+        reason = f"Cancelled in the admin by {request.user}."
+        done = self._each(request, queryset, lambda run_id: runs.cancel(run_id, reason=reason))
+        if done:
+            text = f"The cancellation of {_count(done)} is under way."
+            self.message_user(request, text, messages.SUCCESS)
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may release runs: whoever may cancel them."""
+        return self.has_cancel_permission(request)
+
+    @admin.action(description="Release the selected runs", permissions=["release"])
+    def release_runs(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        """Queue each run that needed attention again, and report each that does not need any."""
+        done = self._each(request, queryset, runs.release)
+        if done:
+            self.message_user(request, f"Queued again: {_count(done)}.", messages.SUCCESS)
+
+    def _each(
+        self, request: HttpRequest, queryset: QuerySet[Run], act: Callable[[str], Run]
+    ) -> int:
+        """Do it to each run, report each that refuses; how many did not."""
+        done = 0
         for run_id in queryset.values_list("pk", flat=True):
             try:
-                runs.cancel(run_id, reason=f"Cancelled in the admin by {request.user}.")
+                act(run_id)
             except FlowMaestroError as error:
                 self.message_user(request, f"{run_id}: {error.message}", messages.WARNING)
             else:
-                cancelled += 1
-        if cancelled:
-            noun = "run" if cancelled == 1 else "runs"
-            self.message_user(
-                request, f"The cancellation of {cancelled} {noun} is under way.", messages.SUCCESS
-            )
+                done += 1
+        return done
 
 
 @admin.register(WaitToken)
@@ -295,6 +313,10 @@ class WorkflowVersionAdmin(LookingAdmin):
 
 def _pre(value: Any) -> str:
     return "-" if value is None else format_html('<pre class="fm-json">{}</pre>', as_text(value))
+
+
+def _count(number: int) -> str:
+    return f"{number} {'run' if number == 1 else 'runs'}"
 
 
 def _moment(at: datetime | None) -> str:

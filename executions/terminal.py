@@ -14,7 +14,7 @@ from typing import TextIO
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from executions import reviews, runs
+from executions import reviews, runs, workflow_runs
 from executions.errors import FlowMaestroError, Invalid, Unavailable
 from executions.models import Run, RunEvent
 from executions.reviews import Review
@@ -92,7 +92,7 @@ class Follower:
                     is_cancelled = True
                     self._cancel()
                 if self._look():
-                    return runs.retrieve(self._run_id)
+                    return self._ended()
                 away_since = None
             except (OperationalError, InterfaceError) as error:
                 connection.close()
@@ -105,6 +105,12 @@ class Follower:
                         f"The database does not answer. Run {self._run_id} goes on once it does."
                     ) from error
             self._pause()
+
+    def _ended(self) -> Run:
+        run = runs.retrieve(self._run_id)
+        for line in warning_lines(run):
+            self._say(line)
+        return run
 
     def _cancel(self) -> None:
         self._say("Cancelling ...")
@@ -184,6 +190,15 @@ def line_of(event: RunEvent) -> str | None:
     line = f"{at}{what:<10} {printable(str(data.get('nodeName') or data['nodeId']))}"
     error = data.get("error")
     return f"{line}: {printable(_message(error))}" if error else line
+
+
+def warning_lines(run: Run) -> list[str]:
+    """What the nodes of a run that has ended warn of, a line each."""
+    return [
+        f"warning: {printable(str(node.get('name') or key))}: {printable(str(warning))}"
+        for key, node in workflow_runs.nodes_of(run).items()
+        for warning in node.get("warnings", ())
+    ]
 
 
 def printable(text: str) -> str:

@@ -8,6 +8,7 @@ from executions import views
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("favicon.ico", views.favicon, name="favicon"),
     path("examples/<str:slug>/start", views.start_example, name="start-example"),
     path("runs/<str:run_id>/", views.run_page, name="run"),
     path("runs/<str:run_id>/answer", views.answer_review, name="answer-review"),

@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from executions import examples, reviews, runs, workflow_runs
 from executions.errors import Conflict, FlowMaestroError, NotFound
@@ -38,6 +38,25 @@ def page(view: View) -> View:
     return shown
 
 
+def form(view: View) -> View:
+    """What a form is sent to; who only looks, as after a login, is led to the page it is on."""
+
+    @require_http_methods(["GET", "HEAD", "POST"])
+    @wraps(view)
+    def sent(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if request.method == "POST":
+            return view(request, **kwargs)
+        return redirect("run", kwargs["run_id"]) if "run_id" in kwargs else redirect("home")
+
+    return sent
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Nothing, for browsers that ask by themselves; our pages carry their icon."""
+    return HttpResponse(status=204, headers={"Cache-Control": "max-age=86400"})
+
+
 @require_GET
 @page
 def home(request: HttpRequest) -> HttpResponse:
@@ -45,7 +64,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return _home(request)
 
 
-@require_POST
+@form
 @page
 def start_example(request: HttpRequest, slug: str) -> HttpResponse:
     """Start an example with the inputs of its form."""
@@ -66,7 +85,7 @@ def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
     return _run(request, workflow_runs.retrieve_for(request.user, run_id))
 
 
-@require_POST
+@form
 @page
 def answer_review(request: HttpRequest, run_id: str) -> HttpResponse:
     """Take the answer to a review; a refused one is shown again with the reason."""
@@ -84,7 +103,7 @@ def answer_review(request: HttpRequest, run_id: str) -> HttpResponse:
     return redirect("run", run_id=run.id)
 
 
-@require_POST
+@form
 @page
 def cancel_run(request: HttpRequest, run_id: str) -> HttpResponse:
     """Ask for the run to be cancelled."""
@@ -135,6 +154,7 @@ def _run(
         "run": run,
         "described": described,
         "nodes": described["nodes"].items(),
+        "is_workflow": workflow_runs.is_workflow(run),
         "reviews": questions,
         "kinds": KINDS,
         "events": _last_events(run),

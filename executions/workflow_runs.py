@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 
 from executions import nodes, reviews, runs
 from executions.errors import Invalid, NotFound
-from executions.models import Run, RunEvent
+from executions.models import Run, RunEvent, Step
 from executions.orchestrator import orchestrator
 from executions.rules.definition import parse, read
 from executions.rules.ids import has_prefix
@@ -28,6 +28,9 @@ from executions.rules.node_states import (
 )
 from executions.rules.policies import read_pins
 from executions.rules.statuses import RunStatus
+
+# Of a run that is no workflow's, so many of its latest steps are shown.
+SHOWN_STEPS = 200
 
 Json = Any
 User = AbstractBaseUser | AnonymousUser
@@ -93,8 +96,8 @@ def _one(found: QuerySet[Run], run_id: str) -> Run:
 
 
 def recent(user: User, *, limit: int, after: str | None = None) -> list[Run]:
-    """Runs of workflows with `workflow_name`, newest first; `after` is the last one of a page."""
-    found = visible_to(user).filter(task=orchestrator.id)
+    """Runs with `workflow_name`, None for other tasks, newest first; `after` ends the last page."""
+    found = visible_to(user)
     if after is not None:
         found = found.filter(id__lt=after)
     return list(
@@ -108,6 +111,11 @@ def recent(user: User, *, limit: int, after: str | None = None) -> list[Run]:
 
 
 # ---- one run ------------------------------------------------------------------------------------
+
+
+def is_workflow(run: Run) -> bool:
+    """Whether it is nodes that the run goes through, not the steps of some other task."""
+    return run.task == orchestrator.id
 
 
 def describe(run: Run) -> dict[str, Json]:
@@ -133,7 +141,9 @@ def describe(run: Run) -> dict[str, Json]:
         ],
         "outputs": outputs_of(run),
         "error": error_of(run),
+        "errorText": error_text_of(run),
         "nodes": nodes_of(run),
+        "steps": steps_of(run),
         "cursor": run.event_seq,
     }
 
@@ -154,8 +164,49 @@ def error_of(run: Run) -> str | None:
     return str(run.error.get("message") or run.error.get("type") or run.status)
 
 
+def error_text_of(run: Run) -> str | None:
+    """The error as people are shown it: its type as well, where that is news."""
+    text = error_of(run)
+    if text is None or run.status == RunStatus.CANCELED:
+        return text
+    return _with_type(text, run.error)
+
+
+def _with_type(text: str, error: Json) -> str:
+    kind = error.get("type") if isinstance(error, dict) else None
+    return text if not kind or str(kind) in text else f"{kind}: {text}"
+
+
+def steps_of(run: Run) -> list[dict[str, Json]]:
+    """The latest steps of a run, in the order in which they began; a workflow has nodes instead."""
+    if is_workflow(run):
+        return []
+    found = Step.objects.filter(run_id=run.id).defer("input", "output")
+    return [
+        {
+            "key": step.key,
+            "kind": step.kind,
+            "status": step.status,
+            "attempts": step.attempt,
+            "error": _step_error(step.error),
+        }
+        for step in reversed(found.order_by("-started_at", "-key")[:SHOWN_STEPS])
+    ]
+
+
+def _step_error(error: Json) -> str | None:
+    if not error:
+        return None
+    if not isinstance(error, dict):
+        return str(error)
+    return _with_type(str(error.get("message") or error.get("type") or ""), error)
+
+
 def nodes_of(run: Run) -> dict[str, dict[str, Json]]:
-    """Each node's name, type and state, each after those that lead to it."""
+    """Each node's name, type and state, each after those that lead to it; a workflow's only."""
+    if not is_workflow(run):
+        # What some other task gives as `nodes` may be anything.
+        return {}
     known = _nodes_in(run.data.payload)
     if isinstance(run.output, dict) and isinstance(run.output.get("nodes"), dict):
         states = run.output["nodes"]

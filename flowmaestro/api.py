@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404
 from rest_framework import exceptions, status, views
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -34,6 +36,22 @@ class ApiKeyAuthentication(BaseAuthentication):
         return 'Bearer realm="flowmaestro"'
 
 
+class BoundedJSONParser(JSONParser):
+    """JSON; a body nested deeper than Python follows is the caller's mistake, not a fault here."""
+
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """The body's value. Raises ParseError."""
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise exceptions.ParseError("The JSON is nested too deeply.") from error
+
+
 def handle_error(error: Exception, context: dict[str, Any]) -> Response | None:
     """`{success: false, error, code, details}` for every deliberate error; None for a bug (500)."""
     if isinstance(error, FlowMaestroError):
@@ -42,6 +60,10 @@ def handle_error(error: Exception, context: dict[str, Any]) -> Response | None:
         if issues := getattr(error, "issues", None):
             details["issues"] = [issue.as_json() for issue in issues]
         return _response(error.http_status, error.message, error.code, details)
+    if isinstance(error, RequestDataTooBig):
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        message = f"The body is over the limit of {limit:,} bytes."
+        return _response(status.HTTP_413_REQUEST_ENTITY_TOO_LARGE, message, "too_large", {})
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):

@@ -92,6 +92,11 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
+UNFOLD = {
+    "SITE_TITLE": "FlowMaestro",
+    "SITE_HEADER": "FlowMaestro",
+    "SITE_SUBHEADER": "Durable runs",
+}
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "/"
 
@@ -155,7 +160,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["flowmaestro.api.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "flowmaestro.api.handle_error",
 }
 # The largest body is a payload at its limit, wrapped in a little JSON.

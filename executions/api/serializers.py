@@ -56,6 +56,7 @@ def summary(run: Run) -> dict[str, Json]:
     """A run in a list."""
     return {
         "executionId": run.id,
+        "task": run.task,
         "workflowName": getattr(run, "workflow_name", None),
         "status": run.status,
         "isFinal": run.is_final,

@@ -134,9 +134,9 @@ def test_a_token_does_not_show_its_secret(boss, executor):
     assert "secret" not in text_of(boss.get(page)).lower().replace("csrf", "")
 
 
-def cancel(client, *ids):
+def cancel(client, *ids, action="cancel_runs"):
     """The list after the action."""
-    data = {"action": "cancel_runs", "_selected_action": ids}
+    data = {"action": action, "_selected_action": ids}
     return text_of(client.post(LIST, data, follow=True))
 
 
@@ -152,6 +152,16 @@ def test_cancelling_goes_through_the_service_and_reports_each_refusal(boss, exec
     assert "boss" in runs.retrieve(waiting).cancel_reason
 
 
+def test_what_needs_attention_is_released_and_each_refusal_reported(boss):
+    stuck = workflow_runs.start(SUM).id
+    Run.objects.filter(pk=stuck).update(status="NEEDS_ATTENTION", error={"message": "Changed."})
+    queued = workflow_runs.start(SUM).id
+    text = cancel(boss, stuck, queued, action="release_runs")
+    assert "Queued again: 1 run." in text
+    assert f"{queued}: Run {queued} is QUEUED; it needs no attention." in text
+    assert runs.retrieve(stuck).status == "QUEUED"
+
+
 def test_who_may_only_look_is_not_offered_to_cancel(transactional_db):
     from django.contrib.auth.models import Permission
 
@@ -163,3 +173,6 @@ def test_who_may_only_look_is_not_offered_to_cancel(transactional_db):
     assert run_id in text_of(client.get(LIST))
     cancel(client, run_id)
     assert runs.retrieve(run_id).status == "QUEUED"
+    Run.objects.filter(pk=run_id).update(status="NEEDS_ATTENTION")
+    cancel(client, run_id, action="release_runs")
+    assert runs.retrieve(run_id).status == "NEEDS_ATTENTION"

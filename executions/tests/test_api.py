@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.apps import apps
 from django.test import Client
 
 from executions import runs, workflow_runs
 from executions.models import Run
+from executions.registry import task
 from executions.tests.conftest import until_status
 from executions.tests.flows import flow
 from executions.tests.people import REVIEW, SUM, person, until_asked
 
 JSON = "application/json"
+
+
+@task("api.plain")
+async def plain(payload, ctx):
+    """A task that is no workflow."""
 
 
 class Caller:
@@ -30,6 +38,10 @@ class Caller:
     def post(self, path, data=None):
         """POST /api/… with JSON."""
         return self._client.post(f"/api/{path}", data or {}, content_type=JSON)
+
+    def send(self, path, text):
+        """POST /api/… with a body as it is."""
+        return self._client.post(f"/api/{path}", text, content_type=JSON)
 
     def start(self, definition, **more):
         """The id of a run that this caller starts."""
@@ -182,6 +194,39 @@ def test_a_waiting_run_is_cancelled_once(ada, executor):
     assert shown["nodes"]["ask"]["status"] == "stopped"
     assert shown["nodes"]["end"]["status"] == "not_run"
     assert ada.post(f"executions/{run_id}/cancel").status_code == 409
+
+
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+def test_a_body_nested_too_deeply_is_refused(ada, depth):
+    for body in ("[" * depth, f'{{"workflowDefinition": {"[" * depth}{"]" * depth}}}'):
+        answer = ada.send("workflows/execute", body)
+        assert answer.status_code == 400
+        assert answer.json()["success"] is False
+    assert not Run.objects.exists()
+
+
+def test_inputs_nested_too_deeply_are_refused(ada):
+    for depth in (150, 300, 900, 960, 980):
+        inputs = f'{{"x": {"[" * depth}{"]" * depth}}}'
+        body = f'{{"workflowDefinition": {json.dumps(SUM)}, "inputs": {inputs}}}'
+        answer = ada.send("workflows/execute", body)
+        assert answer.status_code in (202, 400), depth
+
+
+def test_a_body_over_the_limit_is_refused_as_too_large(ada, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    answer = ada.send("workflows/execute", json.dumps({"workflowDefinition": "x" * 100}))
+    assert answer.status_code == 413
+    refused = answer.json()
+    assert (refused["success"], refused["code"], refused["details"]) == (False, "too_large", {})
+    assert "100 bytes" in refused["error"]
+
+
+def test_the_list_holds_runs_of_every_task(ada):
+    run_id = runs.trigger(plain, {}, owner=ada.user.pk).id
+    (item,) = ada.get("executions").json()["data"]["items"]
+    assert (item["executionId"], item["task"]) == (run_id, "api.plain")
+    assert item["workflowName"] is None
 
 
 def test_the_list_is_read_page_by_page(ada):

@@ -13,7 +13,9 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
-from executions import workflow_runs
+from executions import runs, workflow_runs
+from executions.registry import task
+from executions.tests.bodies import ONCE
 from executions.tests.flows import flow
 from executions.tests.people import person
 
@@ -23,6 +25,13 @@ PATIENCE_MS = 15_000
 MARKUP = "<img src=x onerror=document.title='taken'>"
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"There is no {CHROMIUM}.")
+
+
+@task("browser.plain", retry=ONCE)
+async def plain(payload: Any, ctx: Any) -> None:
+    """A task that is no workflow, and fails."""
+    await ctx.step("look", lambda: payload)
+    raise KeyError("order")
 
 
 @pytest.fixture
@@ -132,6 +141,28 @@ def test_a_page_follows_by_itself_and_shows_payloads_as_text(executors: Any, pag
 
 def _fail(route: Route) -> None:
     route.abort()
+
+
+def test_a_plain_task_is_followed_by_its_steps(executors: Any, page: Page) -> None:
+    run = apart(runs.trigger, plain, {})
+    page.goto(f"{page.url}runs/{run.id}/")
+    shows(page, "#status", "queued")
+    expect(page.locator("#journal")).to_be_hidden()
+    apart(executors)
+    shows(page, "#status", "failed")
+    shows(page, "#steps [data-part=name]", "look")
+    shows(page, "#steps [data-part=facts]", "step · 1 attempt")
+    shows(page, "#failure [data-part=error]", "KeyError: 'order'")
+    expect(page.locator("#workflow")).to_be_hidden()
+
+
+def test_what_a_node_warns_of_appears_under_it(executors: Any, page: Page) -> None:
+    config = {"inputName": "x", "required": True}
+    run = apart(workflow_runs.start, flow({"i": ("input", config)}))
+    page.goto(f"{page.url}runs/{run.id}/")
+    shows(page, "#status", "queued")
+    apart(executors)
+    shows(page, "[data-node=i] [data-part=warnings]", "The input 'x' was not given; it is null.")
 
 
 def test_a_page_stops_asking_once_the_run_has_ended(executor: Any, page: Page) -> None:

@@ -11,11 +11,27 @@ from django.test import Client
 
 from executions import examples, runs, workflow_runs
 from executions.models import Run
+from executions.registry import task
+from executions.tests.bodies import ONCE
 from executions.tests.conftest import until_status
 from executions.tests.flows import flow
 from executions.tests.people import REVIEW, SUM, person, until_asked
 
+WARNS = flow({"i": ("input", {"inputName": "x", "required": True}, {"name": "the x"})})
 MARKUP = "<img src=x onerror=alert(1)>"
+
+
+@task("pages.order", retry=ONCE)
+async def order(payload, ctx):
+    """A task that is no workflow, and fails."""
+    await ctx.step("look", lambda: payload)
+    await ctx.step("take", lambda: payload["order"], retry=ONCE)
+
+
+@task("pages.echo")
+async def echo(payload, ctx):
+    """Gives back what it is given."""
+    return payload
 
 
 class Browser(Client):
@@ -196,6 +212,78 @@ def test_a_run_of_any_other_task_has_a_page(ada):
     answer = ada.get(f"/runs/{run_id}/")
     assert answer.status_code == 200
     assert "run.queued" in answer.content.decode()
+
+
+def test_a_run_of_a_plain_task_is_listed_and_shows_its_steps_and_error(ada, executor):
+    run_id = runs.trigger(order, {}, owner=ada.user.pk).id
+    until_status(run_id, "FAILED")
+    assert f'/runs/{run_id}/">pages.order<' in ada.get("/").content.decode()
+    text = ada.get(f"/runs/{run_id}/").content.decode()
+    assert re.search(r'id="workflow" hidden', text)
+    steps = text.partition('id="steps"')[2].partition("</ol>")[0]
+    assert re.findall(r'data-part="name">(\w+)<', steps) == ["look", "take"]
+    assert re.findall(r'data-part="status">(\w+)<', steps) == ["completed", "failed"]
+    assert "step · 1 attempt<" in steps
+    assert "KeyError: &#x27;order&#x27;" in steps
+    failure = text.partition('id="failure"')[2].partition("</section>")[0]
+    assert "KeyError" in failure
+    assert "&#x27;order&#x27;" in failure
+
+
+@pytest.mark.parametrize("payload", [None, 3, "text", ["workflowDefinition"], {"nodes": {"a": 1}}])
+def test_what_a_plain_task_takes_and_gives_may_be_anything(ada, executor, payload):
+    run_id = runs.trigger(echo, payload, owner=ada.user.pk).id
+    until_status(run_id, "COMPLETED")
+    assert run_id in ada.get("/").content.decode()
+    text = ada.get(f"/runs/{run_id}/").content.decode()
+    assert 'id="status">completed<' in text
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ({"type": "KeyError", "message": "'order'"}, "KeyError: 'order'"),
+        ({"type": "KeyError", "message": "A KeyError."}, "A KeyError."),
+        ({"type": "Gone", "message": ""}, "Gone"),
+        ({"message": "No."}, "No."),
+        (None, None),
+    ],
+)
+def test_an_error_is_shown_with_its_type_where_that_is_news(error, shown):
+    run = Run(status="FAILED", error=error)
+    assert workflow_runs.error_text_of(run) == shown
+
+
+def test_what_a_node_warns_of_stands_under_it(ada, executor):
+    run_id = start(ada, WARNS)
+    until_status(run_id, "COMPLETED")
+    text = ada.get(f"/runs/{run_id}/").content.decode()
+    assert "<li>The input &#x27;x&#x27; was not given; it is null.</li>" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/runs/run_0/answer", "/runs/run_0/"),
+        ("/runs/run_0/cancel", "/runs/run_0/"),
+        ("/examples/sort-an-order/start", "/"),
+    ],
+)
+def test_who_opens_the_address_of_a_form_is_led_to_its_page(ada, path, place):
+    answer = ada.get(path)
+    assert (answer.status_code, answer.url) == (302, place)
+    assert ada.put(path).status_code == 405
+
+
+def test_the_icon_is_answered_without_an_account(db):
+    assert Client().get("/favicon.ico").status_code == 204
+
+
+def test_the_login_page_says_whose_it_is(db):
+    text = Client().get("/admin/login/").content.decode()
+    title = text.partition("<title>")[2].partition("</title>")[0]
+    assert "FlowMaestro" in title
+    assert "Django" not in text.partition("<body")[2]
 
 
 def test_forms_carry_a_csrf_token(transactional_db):

@@ -129,6 +129,13 @@ def test_control_characters_of_a_workflow_do_not_reach_the_terminal(executor, fi
     assert printable("a\x07b\nc") == "a b c"
 
 
+def test_what_a_node_warns_of_is_said(executor, file):
+    config = {"inputName": "x", "required": True}
+    definition = flow({"i": ("input", config, {"name": "the \x1b x"})})
+    _, out, _ = run(file(definition))
+    assert "warning: the   x: The input 'x' was not given; it is null." in out
+
+
 def test_events_that_say_nothing_to_people_are_left_out(executor, file):
     _, out, _ = run(file(SUM), "--inputs", '{"a": 1, "b": 2}', "--json")
     events = runs.events(json.loads(out)["executionId"])

@@ -30,6 +30,7 @@ const CHANGES_MORE = new Set(["paused", "resumed", "answer_refused", "run.cancel
  * @property {string} [name]
  * @property {string} [type]
  * @property {unknown} [output]
+ * @property {string[]} [warnings]
  * @property {{message?: string} | string} [error]
  */
 

@@ -5,6 +5,14 @@ import { asText, changesMore, clock, errorText, stateAfter, words } from "./form
 
 /** @typedef {import("./format.js").RunEvent} RunEvent */
 /** @typedef {import("./format.js").NodeState} NodeState */
+/**
+ * @typedef {object} Step
+ * @property {string} key
+ * @property {string} kind
+ * @property {string} status
+ * @property {number} attempts
+ * @property {string | null} error
+ */
 
 const POLL_MS = 500;
 const SLOWEST_POLL_MS = 5000;
@@ -79,6 +87,7 @@ function nodeRow(id) {
   row.dataset.node = id;
   part(row, "name").textContent = id;
   list.append(row);
+  byId("workflow").hidden = false;
   return row;
 }
 
@@ -91,9 +100,39 @@ function showNode(id, state) {
   showState(part(row, "status"), state.status);
   if (state.name) part(row, "name").textContent = state.name;
   show(part(row, "error"), errorText(state.error));
+  showWarnings(part(row, "warnings"), state.warnings ?? []);
   const hasOutput = state.output !== undefined && state.output !== null;
   part(row, "output").textContent = hasOutput ? asText(state.output) : "";
   part(row, "more").hidden = !hasOutput;
+}
+
+/**
+ * @param {HTMLElement} list
+ * @param {string[]} warnings
+ */
+function showWarnings(list, warnings) {
+  const lines = warnings.map((warning) => {
+    const line = document.createElement("li");
+    line.textContent = warning;
+    return line;
+  });
+  list.replaceChildren(...lines);
+  list.hidden = lines.length === 0;
+}
+
+/** @param {Step[]} steps */
+function showSteps(steps) {
+  const rows = steps.map((step) => {
+    const row = copyOf("step-template");
+    const attempts = `${step.attempts} attempt${step.attempts === 1 ? "" : "s"}`;
+    showState(part(row, "status"), step.status);
+    part(row, "name").textContent = step.key;
+    part(row, "facts").textContent = `${step.kind} · ${attempts}`;
+    show(part(row, "error"), step.error ?? "");
+    return row;
+  });
+  byId("steps").replaceChildren(...rows);
+  byId("journal").hidden = rows.length === 0;
 }
 
 /** @param {RunEvent} event */
@@ -152,6 +191,7 @@ async function refresh() {
   const run = await get(url);
   showState(byId("status"), run.status);
   for (const [id, state] of Object.entries(run.nodes)) showNode(id, state);
+  showSteps(run.steps);
   showReviews(run.reviews);
   const cancel = byId("cancel");
   cancel.hidden = run.isFinal;
@@ -162,11 +202,16 @@ async function refresh() {
   }
   const failure = byId("failure");
   failure.hidden = !run.error;
-  part(failure, "error").textContent = run.error ?? "";
+  part(failure, "error").textContent = run.errorText ?? "";
   const result = byId("result");
   const hasOutputs = run.outputs !== null && run.outputs !== undefined;
   result.hidden = !hasOutputs;
   part(result, "outputs").textContent = hasOutputs ? asText(run.outputs) : "";
+}
+
+/** @param {RunEvent} event */
+function isStale(event) {
+  return changesMore(event) || (page.dataset.shows === "steps" && event.type.startsWith("step."));
 }
 
 /** Takes in what happened since; whether that was all of it, for good. */
@@ -179,7 +224,7 @@ async function step() {
   }
   showState(byId("status"), found.status);
   // The cursor moves on after the refresh: one that fails is made up for by the next step.
-  if (found.isFinal || found.events.some(changesMore)) await refresh();
+  if (found.isFinal || found.events.some(isStale)) await refresh();
   cursor = found.cursor;
   return found.isFinal;
 }
