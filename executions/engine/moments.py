@@ -121,12 +121,16 @@ class Moments:
             self._releases.remove(place)
             self.poke()
 
-    def replayed(self, record: Record) -> EngineFuture:
-        """The recorded outcome of a step, released in its turn."""
-        future = self._live.future()
-        self._live.recorded.ask(record, future)
+    async def replayed(self, record: Record) -> None:
+        """Returns when it is the turn of a recorded outcome: at once, where nobody else asks."""
+        live = self._live
+        alone = len(live.tasks) <= 1 and live.recorded.first_asked_seq() is None
+        if alone and not self._releases and replay.CANCEL_KEY not in live.recorded.by_key:
+            return
+        future = live.future()
+        live.recorded.ask(record, future)
         self.poke()
-        return future
+        await future
 
     async def frontier(self) -> None:
         """Returns when the replay is over: no new body starts before."""
@@ -217,7 +221,7 @@ class Moments:
             self._replay_next(state)
         elif live.must_stop and not live.cancel_delivered:
             self._deliver_cancel()
-        elif not self._observe_one():
+        elif not (self._release_asked() or self._observe_one()):
             self._park_or_wait(state)
 
     def _release_ready(self) -> bool:
@@ -250,13 +254,21 @@ class Moments:
                 live.host.cancel_code(live)
                 self.poke()
                 return
-        asked = recorded.next_asked()
-        if asked is not None:
-            record, future = asked
-            future.set_result(record)
-            self.poke()
-        elif state is not Mood.FOREIGN:
+        if not self._release_asked() and state is not Mood.FOREIGN:
             self._end_replay()
+
+    def _release_asked(self) -> bool:
+        """Releases the recorded outcome whose turn it is.
+
+        Also past the replay: what an earlier attempt of the run stored is asked for at any time.
+        """
+        asked = self._live.recorded.next_asked()
+        if asked is None:
+            return False
+        record, future = asked
+        future.set_result(record)
+        self.poke()
+        return True
 
     def _end_replay(self) -> None:
         live = self._live

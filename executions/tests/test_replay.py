@@ -304,3 +304,43 @@ def test_a_wait_outside_the_context_keeps_the_run_in_memory_and_debug_mode_warns
     assert caplog.text.count("waits outside its context") == 1
     complete(handle.id, output="in time")
     assert handle.result(timeout=5) == "in time"
+
+
+@task("replay.memory")
+async def memory(payload: bool, ctx: Context) -> str:
+    """What attempt 1 did as a remedy, attempt 2 does on its ordinary way."""
+
+    async def side() -> None:
+        if payload:
+            await ctx.branch("side").step("work", count, "side")
+
+    async def way() -> None:
+        scope = ctx.branch("way")
+        try:
+            await scope.step("fails first", fail_once, retry=NO_RETRY)
+        except Exception:
+            await scope.step("note it", count, "note it")
+            raise
+        await scope.step("new", count, "new")
+        await scope.step("note it", count, "note it")
+
+    await asyncio.gather(side(), way())
+    return await ctx.step("last", count, "last")
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_an_earlier_attempt_stored_answers_also_behind_new_steps(
+    executor: Executor, beside: bool
+) -> None:
+    assert memory.trigger(beside).result(timeout=10) == "last"
+    assert calls["note it"] == calls["new"] == calls["last"] == 1
+
+
+def test_a_run_of_many_steps_is_resumed_without_a_turn_of_the_loop_for_each(
+    executor: Executor,
+) -> None:
+    shape["steps"] = [f"s{number}" for number in range(1000)]
+    handle = changed.trigger()
+    complete(handle.id)
+    assert handle.result(timeout=10) == "done"
+    assert set(calls.values()) == {1}
