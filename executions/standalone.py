@@ -12,7 +12,7 @@ from django.db.models import DateTimeField, F, Func
 from django.utils.module_loading import import_string
 
 from executions.engine import worker
-from executions.engine.takeover import host_name, process_started
+from executions.engine.processes import host_name, process_started
 from executions.models import Worker
 
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.models import F, Max
 from django.db.models.functions import Now
 
-from executions.engine.takeover import host_name
+from executions.engine.processes import host_name
 from executions.models import Worker
 from flowmaestro.supervisor import Child
 

@@ -26,7 +26,7 @@ from executions.engine.live import LiveRun, current_live
 from executions.engine.lookups import Lookups
 from executions.engine.loop import EngineLoop, make_task
 from executions.engine.rows import Move
-from executions.engine.takeover import Ticker
+from executions.engine.ticker import Ticker
 from executions.engine.waits import Findings
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus

@@ -14,7 +14,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from executions.engine.takeover import host_name
+from executions.engine.processes import host_name
 from executions.models import Worker
 from executions.tests.waiting import ends, eventually
 from flowmaestro import heartbeat
