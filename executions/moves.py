@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from executions.engine import sql
+from executions.engine import failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.errors import Conflict, NotFound
 from executions.models import Run
@@ -54,6 +54,7 @@ def _lock(cursor: CursorWrapper, ids: Sequence[str]) -> None:
 
 def wake(cursor: CursorWrapper, ids: Sequence[str]) -> None:
     """Counts a resolution on each run, and queues those that wait."""
+    failpoints.hit("wake.before")
     cursor.execute(sql.WAKE, [list(ids)])
     cursor.execute(sql.NOTIFY, [notify_payload(ids)])
 
@@ -74,6 +75,7 @@ def end(
     )
     _lock(cursor, sorted({*ids, *(row[0] for row in cursor.fetchall())}))
     ended = _end(cursor, ids, status, error, event, only)
+    failpoints.hit("end.before_children")
     open_parents = [run for run, _, _ in ended]
     woken: list[str] = list(open_parents)
     while open_parents:
@@ -89,11 +91,13 @@ def end(
             )
         ]
         woken += open_parents
+    failpoints.hit("end.before_parents")
     waited = [(parent, step) for _, parent, step in ended if parent and step]
     if waited:
         columns = [sql.column(values) for values in zip(*waited, strict=True)]
         cursor.execute(sql.CHILDREN_ENDED, columns)
         woken += [row[0] for row in cursor.fetchall()]
+    failpoints.hit("end.before_notify")
     cursor.execute(sql.NOTIFY, [notify_payload(woken)])
     return [run for run, _, _ in ended]
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +14,9 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
+from executions import hooks as task_hooks
 from executions.errors import Invalid, NotFound
+from executions.hooks import Hook, Hooks
 from executions.rules import durations
 from executions.rules.durations import Duration
 from executions.rules.retry import Retry
@@ -37,6 +39,7 @@ class Task:
     run_timeout: float | None = None
     ttl: float | None = None
     queue: str
+    hooks: Hooks = field(default_factory=Hooks)
 
     @property
     def is_async(self) -> bool:
@@ -73,6 +76,32 @@ class Task:
 
 
 _tasks: dict[str, Task] = {}
+_queues: dict[str, int | None] = {}
+
+
+def queue(name: str, *, concurrency_limit: int | None = None) -> str:
+    """Declares a queue and gives its name: `@task(..., queue=queue("reports", ...))`.
+
+    The limit holds for each concurrency key by itself. Raises Invalid when the queue was declared
+    with another limit.
+    """
+    if not name or len(name) > 128:
+        raise Invalid(f"A queue's name is 1 to 128 characters, not {name!r}.", field="queue")
+    if concurrency_limit is not None and concurrency_limit < 1:
+        raise Invalid("A concurrency_limit is 1 or more, or none.", field="concurrency_limit")
+    known = _queues.get(name)
+    if known is not None and concurrency_limit not in (None, known):
+        raise Invalid(
+            f'Queue "{name}" is declared with two limits, {known} and {concurrency_limit}.',
+            field="concurrency_limit",
+        )
+    _queues[name] = known if concurrency_limit is None else concurrency_limit
+    return name
+
+
+def declared_queues() -> dict[str, int | None]:
+    """The queues that the code declares, and the limit of each."""
+    return dict(_queues)
 
 
 def task(
@@ -83,8 +112,13 @@ def task(
     run_timeout: Duration | None = None,
     ttl: Duration | None = None,
     queue: str | None = None,
+    concurrency_limit: int | None = None,
+    **hooks: Hook,
 ) -> Callable[[Function], Task]:
-    """Registers `function(payload, ctx)` as a task. Raises Invalid when the id is taken."""
+    """Registers `function(payload, ctx)` as a task; `hooks` are named as in `Hooks`.
+
+    `concurrency_limit` is that of its queue. Raises Invalid when the id is taken.
+    """
     if not id or len(id) > 128 or any(letter.isspace() for letter in id):
         raise Invalid(f"A task's id is 1 to 128 characters without spaces, not {id!r}.", field="id")
 
@@ -96,6 +130,8 @@ def task(
                 f"{function.__module__}. Give each its own.",
                 field="id",
             )
+        own_hooks = _hooks(hooks)
+        task_hooks.check(own_hooks, is_async=inspect.iscoroutinefunction(function))
         entry = Task(
             id=id,
             function=function,
@@ -103,7 +139,8 @@ def task(
             max_duration=_optional(max_duration, "max_duration"),
             run_timeout=_optional(run_timeout, "run_timeout"),
             ttl=_optional(ttl, "ttl"),
-            queue=queue or id,
+            queue=_declare(queue or id, concurrency_limit),
+            hooks=own_hooks,
         )
         _tasks[id] = entry
         return entry
@@ -125,6 +162,18 @@ def get_task(task_id: str) -> Task:
 def all_tasks() -> list[Task]:
     """Every registered task, by id."""
     return [_tasks[key] for key in sorted(_tasks)]
+
+
+def _declare(name: str, concurrency_limit: int | None) -> str:
+    return queue(name, concurrency_limit=concurrency_limit)
+
+
+def _hooks(given: dict[str, Hook]) -> Hooks:
+    unknown = given.keys() - Hooks.__dataclass_fields__.keys()
+    if unknown:
+        known = ", ".join(Hooks.__dataclass_fields__)
+        raise Invalid(f"task() takes no {min(unknown)!r}. Hooks are {known}.", field=min(unknown))
+    return Hooks(**given)
 
 
 def _optional(value: Duration | None, field: str) -> float | None:

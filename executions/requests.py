@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from executions import hooks
 from executions.errors import Invalid
 from executions.registry import Task, get_task
 from executions.rules import durations
@@ -69,6 +70,7 @@ def document(
         "definition_id": definition,
         "owner_id": _owner(owner),
         "forked_from": forked_from,
+        "hook_run": new_id("run") if hooks.need_a_run(entry.hooks) else None,
         **start_of(delay),
     }
     meta = encode(dict(metadata or {}), field="metadata", limit=settings.FLOWMAESTRO.METADATA_LIMIT)

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from executions import orchestrator  # noqa: F401
+from executions import hook_runs, long_running, orchestrator, user_input  # noqa: F401

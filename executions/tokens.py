@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 
-from executions import requests
+from executions import audit, requests
+from executions.audit import Actor
 from executions.engine import db, failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.errors import Conflict, NotFound
@@ -39,12 +41,14 @@ def create(*, timeout: Duration | None = None, tags: Sequence[str] = ()) -> Wait
     seconds = None if timeout is None else durations.seconds(timeout, field="timeout")
     tag_list = requests.check_tags(tags)
     token_id = new_id("waitpoint")
+    failpoints.hit("token.before_create")
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO executions_waittoken (id, status, timeout_at, tags) "
             "VALUES (%s, 'WAITING', flowmaestro_now() + make_interval(secs => %s), %s)",
             [token_id, seconds, tag_list],
         )
+    failpoints.hit("token.after_create")
     return retrieve(token_id)
 
 
@@ -57,7 +61,9 @@ def retrieve(token_id: str) -> WaitToken:
     raise NotFound(f"There is no wait token {token_id!r}.", field="token")
 
 
-def complete(token_id: str, output: Any = None) -> WaitToken:
+def complete(
+    token_id: str, output: Any = None, *, reason: str | None = None, actor: Actor | None = None
+) -> WaitToken:
     """Completes a token: the first one wins, and the run that waits goes on.
 
     Raises NotFound, TokenClosed when it has an outcome already, Invalid for output that is not
@@ -66,8 +72,12 @@ def complete(token_id: str, output: Any = None) -> WaitToken:
     text = encode(output, field="output", limit=settings.FLOWMAESTRO.PAYLOAD_LIMIT)
     if not has_prefix(token_id, "waitpoint"):
         raise NotFound(f"There is no wait token {token_id!r}.", field="token")
-    failpoints.hit("token.before_commit")
-    rows = db.execute(sql.COMPLETE_TOKEN, (token_id, token_id, text, token_id))
+    reason = audit.check_reason(reason)
+    with transaction.atomic() if actor is not None else contextlib.nullcontext():
+        failpoints.hit("token.before_commit")
+        rows = db.execute(sql.COMPLETE_TOKEN, (token_id, token_id, text, token_id))
+        if rows:
+            audit.record(actor, "token.complete", token_id, reason=reason)
     failpoints.hit("token.after_commit")
     if not rows:
         raise TokenClosed(retrieve(token_id))
@@ -94,6 +104,8 @@ def wake_late_waiters(token_id: str | None = None) -> None:
         if late:
             db.execute(sql.WAKE, (late,))
             db.execute(sql.NOTIFY, (notify_payload(late),))
+        failpoints.hit("late_waiters.before_commit")
+    failpoints.hit("late_waiters.after_commit")
 
 
 def as_value(token: WaitToken) -> dict[str, Json]:

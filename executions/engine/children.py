@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from executions import requests
+from executions.engine import failpoints
 from executions.engine.live import LiveRun
 from executions.engine.results import ChildResult
 from executions.engine.rows import StepRow
@@ -70,6 +71,7 @@ def _start_all(
         input=encode({"runs": ids}, field=key),
     )
     live.outbox.put(row, "step.waiting", row)
+    failpoints.hit("children.before_commit")
     return ids
 
 

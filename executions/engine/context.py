@@ -6,26 +6,25 @@ import asyncio
 import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 
-from executions.engine import children
+from executions.engine import children, waiting
 from executions.engine.failures import StepFailed, StepInterrupted, StepTimeout
-from executions.engine.live import LiveRun, RunGone
+from executions.engine.live import ContinueAsNew, LiveRun, RunGone
 from executions.engine.projections import Metadata, Stream
 from executions.engine.results import ChildFailed, ChildResult, Token, TokenResult, TokenTimedOut
-from executions.engine.rows import StepRow, TokenRow
+from executions.engine.rows import StepRow
 from executions.engine.steps import StepContext, StepOptions, StepRun, current_step, in_body
-from executions.engine.waits import Wait
 from executions.errors import Conflict, Invalid
+from executions.registry import get_task
 from executions.requests import check_tags
 from executions.rules import durations
 from executions.rules.durations import Duration
-from executions.rules.ids import new_id
 from executions.rules.retry import Retry
 from executions.rules.statuses import StepStatus
-from executions.rules.values import Json, encode, plain_text
+from executions.rules.values import Json, decode, encode, plain_text
 
 __all__ = [
     "ChildFailed",
@@ -59,10 +58,11 @@ class BranchRequired(Conflict):
 class Context:
     """A task's handle on its run. Parallel asyncio tasks take a `branch` each."""
 
-    def __init__(self, live: LiveRun, *, scope: str = "", counters: dict[str, int] | None = None):
+    def __init__(self, live: LiveRun, *, scope: str = "", may_step: bool = True):
         self._live = live
         self._scope = scope
-        self._counters: dict[str, int] = {} if counters is None else counters
+        self._may_step = may_step
+        self._counters: dict[str, int] = {}
         self._user: asyncio.Task[Any] | None = None
 
     # ---- facts ----------------------------------------------------------------------------------
@@ -126,6 +126,12 @@ class Context:
                 "A step's body cannot use the run's context: its result is stored as one. Call "
                 "steps from the task's own code."
             )
+        if not self._may_step:
+            raise Conflict(
+                "This hook takes no steps and waits for nothing: it is not part of the run's "
+                "journal. Metadata, events and streams are open to it.",
+                field="ctx",
+            )
         self._check_user()
         if name is None:
             number = self._counters.get(kind, 0) + 1
@@ -165,6 +171,7 @@ class Context:
         *args: Any,
         retry: Retry | None = None,
         timeout: Duration | None = None,
+        schedule_to_start: Duration | None = None,
         schedule_to_close: Duration | None = None,
         heartbeat_timeout: Duration | None = None,
         pure: bool = False,
@@ -176,12 +183,14 @@ class Context:
         """The result of `function(*args)`, computed once per run and stored under `name`.
 
         An `async def` runs on the event loop, a plain function on a thread. `timeout` limits one
-        attempt, `schedule_to_close` all of them. Raises StepFailed when the attempts are used up.
+        attempt, `schedule_to_close` all of them, `schedule_to_start` the wait for a free thread,
+        which is not tried again. Raises StepFailed when the attempts are used up.
         """
         plain_text(kind, field="kind", limit=64)
         options = StepOptions(
             retry=retry or self._live.host.default_retry,
             timeout=_seconds(timeout, "timeout"),
+            schedule_to_start=_seconds(schedule_to_start, "schedule_to_start"),
             schedule_to_close=_seconds(schedule_to_close, "schedule_to_close"),
             heartbeat_timeout=_seconds(heartbeat_timeout, "heartbeat_timeout"),
             pure=pure,
@@ -203,6 +212,13 @@ class Context:
             )
         return await StepRun(self._live, self._key(kind, name), function, args, options).result()
 
+    async def read(self, function: Callable[..., Any], *args: Any) -> Any:
+        """What a plain function reads that never changes, on a thread and stored nowhere.
+
+        A replay reads again; what may have changed by then is a step's to read.
+        """
+        return await self._live.host.in_pool(function, args)
+
     # ---- waits ----------------------------------------------------------------------------------
 
     async def sleep(
@@ -212,113 +228,38 @@ class Context:
         """Waits at least this long; the process may stop meanwhile."""
         length = seconds + 60 * minutes + 3600 * hours + 86_400 * days
         wait = durations.seconds(length, field="sleep")
-        await self._timer(wait, name)
+        await waiting.sleep(self._live, self._key("sleep", name), wait)
 
     async def sleep_until(self, moment: datetime, *, name: str | None = None) -> None:
         """Waits until an aware moment; one in the past does not wait."""
         if not isinstance(moment, datetime) or moment.tzinfo is None:
             raise Invalid("sleep_until needs a moment with a time zone.", field="moment")
-        await self._timer(max(0.0, moment.timestamp() - self._live.host.clock.now()), name)
-
-    async def _timer(self, seconds: float, name: str | None) -> None:
-        live = self._live
-        key = self._key("sleep", name)
-        record = live.recorded.find(key, "sleep", run_id=live.id)
-        if record is not None and record.has_ended:
-            await live.moments.replayed(record)
-            return
-        if record is None:
-            await live.moments.frontier()
-            until = live.host.clock.now() + seconds
-            row = StepRow(key, "sleep", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt)
-            live.outbox.put(row, "step.waiting", row)
-        else:
-            until = record.wake_at or 0.0
-        await live.moments.wait(Wait(key=key, kind="sleep", future=live.future(), until=until))
+        left = max(0.0, moment.timestamp() - self._live.host.clock.now())
+        await waiting.sleep(self._live, self._key("sleep", name), left)
 
     async def create_token(
         self, name: str | None = None, *, timeout: Duration | None = None,
         tags: Sequence[str] = (),
     ) -> Token:  # fmt: skip
         """A wait token of this run; a replay gives the same one. Without `timeout`: for ever."""
-        live = self._live
         wait = _seconds(timeout, "timeout")
         tag_text = encode(check_tags(tags), field="tags")
-        key = self._key("token", name)
-        record = live.recorded.find(key, "token", run_id=live.id)
-        if record is not None and record.has_ended:
-            await live.moments.replayed(record)
-            return Token(id=record.output["id"], name=key)
-        await live.moments.frontier()
-        token = Token(id=new_id("waitpoint"), name=key)
-        live.outbox.batch.extra().tokens.append(TokenRow(token.id, key, wait, tag_text))
-        row = StepRow(key, "token", StepStatus.COMPLETED, output=f'{{"id":"{token.id}"}}')
-        future = live.moments.settle(row, None, None, durable=False)
-        if future is not None:
-            await future
-        return token
+        return await waiting.create_token(self._live, self._key("token", name), wait, tag_text)
 
     async def wait_for_token(self, token: Token | str) -> TokenResult:
         """The token's single outcome. A timeout is a value: `ok` is False."""
-        live = self._live
-        token_id = token if isinstance(token, str) else token.id
-        local = token_id if isinstance(token, str) else token.name.removeprefix(self._scope)
+        local = token if isinstance(token, str) else token.name.removeprefix(self._scope)
         key = self._key("wait", f"{local}:wait")
-        record = live.recorded.find(key, "wait", run_id=live.id)
-        if record is not None and record.has_ended:
-            await live.moments.replayed(record)
-            return TokenResult(**record.output)
-        await live.moments.frontier()
-        if record is None:
-            row = StepRow(
-                key, "wait", StepStatus.WAITING, run_attempt=live.attempt,
-                input=f'{{"token":{encode(token_id, field="token")}}}',
-            )  # fmt: skip
-            live.outbox.put(row, "step.waiting", row)
-        if isinstance(token, str):
-            await live.host.lookups.join_token(live, token)
-        wait = Wait(
-            key=key,
-            kind="token",
-            future=live.future(),
-            subject=token_id,
-            is_new=record is None,
-        )
-        return TokenResult(**await live.moments.wait(wait))
+        return await waiting.wait_for_token(self._live, key, token)
 
     async def wait_for_signal(
         self, name: str, *, timeout: Duration | None = None, key: str | None = None
     ) -> TokenResult:
         """The next signal of that name sent to this run, also one sent before the wait began."""
-        live = self._live
         seconds = _seconds(timeout, "timeout")
         plain_text(name, field="name", limit=128)
-        key = self._key(f"signal:{name}", key)
-        record = live.recorded.find(key, "signal", run_id=live.id)
-        if record is not None and record.has_ended:
-            await live.moments.replayed(record)
-            return TokenResult(**record.output)
-        await live.moments.frontier()
-        until = None
-        if record is not None:
-            until = record.wake_at
-        else:
-            row = StepRow(
-                key, "signal", StepStatus.WAITING, wait=seconds, run_attempt=live.attempt,
-                input=f'{{"signal":{encode(name, field="name")}}}',
-            )  # fmt: skip
-            live.outbox.put(row, "step.waiting", row)
-            until = None if seconds is None else live.host.clock.now() + seconds
-            live.host.lookups.soon(live)
-        wait = Wait(
-            key=key,
-            kind="signal",
-            future=live.future(),
-            until=until,
-            subject=name,
-            is_new=record is None,
-        )
-        return TokenResult(**await live.moments.wait(wait))
+        step = self._key(f"signal:{name}", key)
+        return await waiting.wait_for_signal(self._live, step, name, seconds)
 
     # ---- children -------------------------------------------------------------------------------
 
@@ -344,6 +285,21 @@ class Context:
         key = self._key("children", name)
         return await children.run(self._live, key, [(task, item, dict(options)) for item in items])
 
+    def continue_as_new(self, payload: Any = None) -> NoReturn:
+        """Ends here and begins the task anew with `payload`: the same run, a fresh journal.
+
+        Waits and children that are open are left alone; unread signals and metadata stay. Raises
+        Invalid or TooLarge for a payload that the task does not take.
+        """
+        live = self._live
+        if live.is_over:
+            raise RunGone(f"Run {live.id} has left this process; its context is dead.")
+        if in_body():
+            raise Conflict("A step's body cannot end its run; call it from the task's own code.")
+        text = encode(payload, field="payload", limit=settings.FLOWMAESTRO.PAYLOAD_LIMIT)
+        get_task(live.row["task"]).parse(decode(text))
+        raise ContinueAsNew(text)
+
     # ---- the log --------------------------------------------------------------------------------
 
     def emit(self, type: str, data: Json = None) -> None:
@@ -358,6 +314,16 @@ class Context:
         text = encode({} if data is None else data, field="data")
         if in_body() or live.outbox.next_op():
             live.on_loop(functools.partial(live.append_event, type, text))
+
+    def expose(self, name: str, value: Json) -> None:
+        """Declares a value that `runs.query` answers with, also when the run waits or has ended."""
+        live = self._live
+        if live.is_over:
+            raise RunGone(f"Run {live.id} has left this process; its context is dead.")
+        plain_text(name, field="name", limit=128)
+        text = encode(value, field=name, limit=settings.FLOWMAESTRO.METADATA_LIMIT)
+        if in_body() or live.outbox.next_op():
+            live.on_loop(functools.partial(live.expose, name, decode(text)))
 
     def patched(self, change: str) -> bool:
         """Whether this run takes the new side of a change of its code.

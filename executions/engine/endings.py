@@ -9,10 +9,11 @@ from django.conf import settings
 
 from executions.engine import failpoints, replay
 from executions.engine.failures import StepFailed, error_value
-from executions.engine.live import LiveRun
+from executions.engine.live import ContinueAsNew, LiveRun
 from executions.engine.replay import JournalMismatch
 from executions.engine.rows import Move
 from executions.errors import FlowMaestroError
+from executions.hooks import Decision
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus
 from executions.rules.values import Json, encode
@@ -27,6 +28,8 @@ def ending_of(live: LiveRun, main: asyncio.Task[Any]) -> Move | None:
         return None
     if live.time_error is not None:
         return _final(RunStatus.TIMED_OUT, "run.timed_out", live.time_error)
+    if isinstance(error, ContinueAsNew) and not live.cancel_delivered:
+        return _continued(live, error.payload)
     if live.cancel_delivered:
         value = {"type": "Canceled", "message": live.row.get("cancel_reason") or "Cancelled."}
         return _final(RunStatus.CANCELED, "run.canceled", value)
@@ -37,6 +40,13 @@ def ending_of(live: LiveRun, main: asyncio.Task[Any]) -> Move | None:
             return None
         return _completed(main.result())
     return _failed(live, error)
+
+
+def _continued(live: LiveRun, payload: str) -> Move:
+    data = f'{{"generation":{live.row["generation"] + 1}}}'
+    return Move(
+        status=RunStatus.QUEUED, event="run.continued", event_data=data, attempt=1, payload=payload
+    )
 
 
 def _completed(value: Any) -> Move:
@@ -53,8 +63,12 @@ def _failed(live: LiveRun, error: BaseException) -> Move:
     if limit is not None:
         retry = _with_limit(retry, limit)
     value = error_value(error)
-    if isinstance(error, Exception) and retry.allows(live.attempt, error):
-        delay = retry.delay(live.attempt)
+    decision = live.decision or Decision()
+    is_retried = isinstance(error, Exception) and retry.allows(live.attempt, error)
+    if is_retried and not decision.skip_retrying:
+        delay = decision.retry_after
+        if delay is None:
+            delay = retry.delay(live.attempt, uniform=live.host.spread)
         text = encode({"error": value, "retry_in_seconds": round(delay, 3)}, field="error")
         return Move(
             status=RunStatus.WAITING, event="run.attempt_failed", event_data=text, wait=delay,

@@ -8,6 +8,7 @@ import contextlib
 import contextvars
 import logging
 import os
+import random
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -45,6 +46,8 @@ class Executor:
 
     # A wait this short is sat out in memory, where it ends on time.
     linger = 1.0
+    # What randomises back-offs.
+    spread: Callable[[float, float], float] = staticmethod(random.uniform)
 
     def __init__(self) -> None:
         options = settings.FLOWMAESTRO
@@ -71,6 +74,7 @@ class Executor:
         self._claims = Link("claims", durable=False)
         self._strays: set[tuple[str, str]] = set()
         self._claiming = False
+        self._gates_wait = False
         self._second_look: asyncio.TimerHandle | None = None
         self._wanted = asyncio.Event()
         self.stopping = False
@@ -154,6 +158,7 @@ class Executor:
         await asyncio.sleep(0.01)
         failpoints.hit("stop.before_release")
         await self.lookups.query(sql.RELEASE, (self.ticker.worker_id,))
+        failpoints.hit("stop.after_release")
         await self.lookups.query(sql.NOTIFY, ("",))
         self.journal.stop()
 
@@ -198,19 +203,38 @@ class Executor:
             self._claiming = False
 
     async def _claim_now(self, free: int) -> int:
+        taken = 0
+        if self._gates_wait:
+            # Gated queues first, for half of what is free: neither kind may starve the other.
+            taken, _ = await self._take(load.claim_gated, max(1, free // 2))
+        if taken == free:
+            self._gates_wait = False
+            return taken
+        plain, gated_wait = await self._take(load.claim, free - taken)
+        taken += plain
+        self._gates_wait = gated_wait and taken == free
+        if gated_wait and taken < free:
+            gated, was_passed_over = await self._take(load.claim_gated, free - taken)
+            taken += gated
+            if was_passed_over:
+                self._look_again_soon()
+        return taken
+
+    async def _take(self, claim: Callable[..., Any], runs: int) -> tuple[int, bool]:
+        """Claims and begins runs; how many, and what the claim says of gated queues."""
         suspects = 0 if any(live.row["stalls"] for live in self.hand.values()) else 1
         failpoints.hit("claim.before")
-        rows, records, found = await load.claim(
-            await self._claims.get(), self.ticker.worker_id, runs=free, suspects=suspects
+        claimed = await claim(
+            await self._claims.get(), self.ticker.worker_id, runs=runs, suspects=suspects
         )
         failpoints.hit("claim.after")
-        if rows:
-            self.clock.set(rows[0]["now"].timestamp())
-        for row in rows:
+        if claimed.rows:
+            self.clock.set(claimed.rows[0]["now"].timestamp())
+        for row in claimed.rows:
             run = row["id"]
-            live = LiveRun(row, records.get(run, []), found.get(run) or Findings(), self)
-            self._begin(live)
-        return len(rows)
+            records, found = claimed.records.get(run, []), claimed.found.get(run) or Findings()
+            self._begin(LiveRun(row, records, found, self))
+        return len(claimed.rows), claimed.more
 
     def _begin(self, live: LiveRun) -> None:
         from executions.engine.main import run_code
@@ -273,9 +297,7 @@ class Executor:
         """Runs a plain function on a thread; one that is abandoned is remembered."""
         if live.thread is not None:
             return await live.thread.call(function, args)
-        job = self.pool.submit(
-            contextvars.copy_context().run, self.with_connections, function, args
-        )
+        job = self._submit(function, args)
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
@@ -283,6 +305,17 @@ class Executor:
                 live.abandoned.append(job)
                 self._count_abandoned(job)
             raise
+
+    async def in_pool(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Runs a plain function that belongs to no step on a thread."""
+        return await asyncio.wrap_future(self._submit(function, args))
+
+    def _submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> concurrent.futures.Future[Any]:
+        return self.pool.submit(
+            contextvars.copy_context().run, self.with_connections, function, args
+        )
 
     def _count_abandoned(self, job: concurrent.futures.Future[Any]) -> None:
         """Threads cannot be ended; a worker that has lost many of them has itself replaced."""
@@ -330,22 +363,25 @@ class Executor:
             self.loop.call_later(
                 _STAGGER_SECONDS * min(self.rank, 8), self._wanted.set, context=self.context
             )
-        if self._second_look is None:
-            # A row that somebody still held when the claim came by is free a moment later.
-            self._second_look = self.loop.call_later(
-                _SECOND_LOOK_SECONDS, self._look_again, context=self.context
-            )
+        self._look_again_soon()
         ids = self.hand.keys() if payload == "*" else payload.split(",")
         for run in list(ids):
             live = self.hand.get(run)
             if live is not None and not live.is_leaving:
                 self.lookups.soon(live)
 
+    def _look_again_soon(self) -> None:
+        """A row that somebody still held when the claim came by is free a moment later."""
+        if self._second_look is None:
+            self._second_look = self.loop.call_later(
+                _SECOND_LOOK_SECONDS, self._look_again, context=self.context
+            )
+
     def _look_again(self) -> None:
         self._second_look = None
         self._wanted.set()
 
-    def on_polled(self, rows: list[tuple[str, int, bool, Any, str]]) -> None:
+    def on_polled(self, rows: list[tuple[str, int, bool, Any, str, bool]]) -> None:
         """Takes the ticker's look at the runs this worker holds; called on the loop."""
         held = {row[0]: row for row in rows}
         # Claimed, but the answer never arrived: twice in a row is no claim under way.
@@ -367,8 +403,7 @@ class Executor:
                 continue
             if row[1] > live.wakes:
                 self.lookups.soon(live)
-            if row[2] and not live.cancel_requested:
-                live.request_cancel()
+            live.told(cancel_requested=row[2], pause_requested=row[5])
             # Code that waited outside its context may have come to rest since, unseen.
             live.moments.poke()
 

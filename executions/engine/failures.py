@@ -30,6 +30,12 @@ class StepTimeout(Exception):
     """An attempt ran longer than its start-to-close timeout, or missed its heartbeat."""
 
 
+class NotStarted(StepTimeout):
+    """A step waited longer for its start than its schedule-to-start timeout."""
+
+    non_retryable = True
+
+
 class StepInterrupted(StepFailed):
     """An at-most-once step was started and its outcome is unknown; it is not started again."""
 

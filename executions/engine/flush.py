@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from executions.engine import failpoints, sql
+from executions.engine import failpoints, generations, sql
 from executions.engine.rows import Batch, StepRow, event_data
 from executions.rules import metadata
 from executions.rules.statuses import is_final
@@ -29,6 +29,7 @@ class Result(NamedTuple):
     moved: bool
     cancel_requested: bool
     wakes: int
+    pause_requested: bool = False
 
 
 async def write(conn: Connection, items: Sequence[Item]) -> tuple[dict[str, Result], bool]:
@@ -37,25 +38,40 @@ async def write(conn: Connection, items: Sequence[Item]) -> tuple[dict[str, Resu
     One statement when that says it all, a transaction otherwise.
     """
     if all(_is_plain(live, batch) for live, batch in items):
-        failpoints.hit("flush.before_commit")
+        failpoints.hit("flush.before_statement")
         return await _main(conn, items), False
     async with conn.transaction():
         accepted = await _main(conn, items)
+        failpoints.hit("flush.after_main")
         taken = [(live, batch) for live, batch in items if live.id in accepted]
         created = await _write_extras(conn, taken)
+        failpoints.hit("flush.after_extras")
         ended = [
             live
             for live, batch in taken
             if batch.move and accepted[live.id].moved and is_final(batch.move.status)
         ]
-        restarted = [live.id for live, batch in taken if batch.move and batch.move.attempt]
-        if restarted:
-            await conn.execute(sql.RESTART_METADATA, (restarted,))
+        await _begin_anew(conn, [item for item in taken if accepted[item[0].id].moved])
         woken = await _resolve_family(conn, ended) if ended else []
+        failpoints.hit("flush.after_family")
         if woken:
             await conn.execute(sql.NOTIFY, (notify_payload(woken),))
         failpoints.hit("flush.before_commit")
     return accepted, bool(woken) or created
+
+
+async def _begin_anew(conn: Connection, moved: Sequence[Item]) -> None:
+    """Runs whose next attempt, or next generation, begins from the metadata as it is now."""
+    restarted = [live.id for live, batch in moved if batch.move and batch.move.attempt]
+    if restarted:
+        await conn.execute(sql.RESTART_METADATA, (restarted,))
+    continued = {
+        live.id: batch.move.payload
+        for live, batch in moved
+        if batch.move and batch.move.payload is not None
+    }
+    if continued:
+        await generations.begin(conn, continued)
 
 
 def notify_payload(ids: Iterable[str]) -> str:
@@ -78,7 +94,7 @@ async def _main(conn: Connection, items: Sequence[Item]) -> dict[str, Result]:
     else:
         cursor = await conn.execute(sql.FLUSH, _parameters(items))
     rows = await cursor.fetchall()
-    return {row[0]: Result(row[1], row[2], row[3]) for row in rows}
+    return {row[0]: Result(*row[1:]) for row in rows}
 
 
 def _lone_step(items: Sequence[Item]) -> tuple[Any, ...] | None:
@@ -219,6 +235,11 @@ async def _write_extras(conn: Connection, items: Sequence[Item]) -> bool:
     await _write_metadata(
         conn, {live.id: extra.metadata for live, extra in extras if extra.metadata}
     )
+    exposed = [
+        (live.id, encode(extra.exposed, field="exposed")) for live, extra in extras if extra.exposed
+    ]
+    if exposed:
+        await conn.execute(sql.EXPOSE, _columns(exposed, 2))
     await _write_family(conn, [change for _, extra in extras for change in extra.family])
     runs = [run for _, extra in extras for run in extra.runs]
     if runs:

@@ -91,6 +91,7 @@ class Journal:
             result = accepted.get(live.id)
             if result is not None:
                 live.on_flushed(batch, result)
+        failpoints.hit("flush.told")
         if missing:
             deferred = [item for item in items if item[0].id in missing]
             try:
@@ -185,7 +186,7 @@ class Journal:
                 else:
                     live.on_lost()
             elif row[2] >= batch.no:
-                live.on_flushed(batch, flush.Result(False, row[4], row[3]))
+                live.on_flushed(batch, flush.Result(False, row[4], row[3], row[5]))
             else:
                 locked = True
                 self.mark(live)

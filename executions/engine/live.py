@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from executions.engine import failpoints
 from executions.engine.flush import Result
 from executions.engine.moments import Moments
 from executions.engine.outbox import Outbox
@@ -22,6 +23,7 @@ from executions.rules.values import encode
 if TYPE_CHECKING:
     from executions.engine.executor import Executor
     from executions.engine.threads import TaskThread
+    from executions.hooks import Decision
     from executions.rules.retry import Retry
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,14 @@ class RunGone(BaseException):
 
     A BaseException, so that a task's own `except Exception` cannot swallow it.
     """
+
+
+class ContinueAsNew(BaseException):
+    """The run begins anew with another payload, given as JSON text."""
+
+    def __init__(self, payload: str) -> None:
+        super().__init__()
+        self.payload = payload
 
 
 class LiveRun:
@@ -59,7 +69,10 @@ class LiveRun:
 
         self.recorded = Recorded(records, run_attempt=self.attempt)
         self.replaying = self.recorded.has_any_outcome
-        self.has_children = any(record.kind in ("children", "trigger") for record in records)
+        # Those of an earlier generation are not in the journal.
+        self.has_children = row["generation"] > 0 or any(
+            record.kind in ("children", "trigger") for record in records
+        )
         self.asked: set[str] = set()
         self.branches: set[str] = set()
         self.patches: dict[str, bool] = {}
@@ -81,6 +94,8 @@ class LiveRun:
         # A plain `def` task runs on a thread: whether that thread is in the task's own code.
         self.thread_busy = False
         self.task_retry: Retry | None = None
+        # What `catch_error` wants to happen after a failed attempt.
+        self.decision: Decision | None = None
 
         self.dead = False
         self.reloading = False
@@ -90,14 +105,20 @@ class LiveRun:
         self.claimed_after_poll = True
         self.cancel_requested: bool = row["cancel_requested"]
         self.cancel_delivered = False
+        self.pause_requested: bool = row["pause_requested"]
         self.time_error: dict[str, Json] | None = None
         self.ending: Move | None = None
         self._active_ms: float = row["active_ms"]
         self._active_since: float | None = self.loop.time()
-        event = "run.started" if row["flush_no"] == 0 else "run.resumed"
+        event = "run.resumed" if self.was_away else "run.started"
         self.outbox.batch.events.append((event, f'{{"attempt":{self.attempt}}}'))
 
     # ---- facts ----------------------------------------------------------------------------------
+
+    @property
+    def was_away(self) -> bool:
+        """Whether the run comes back, after a wait or from a worker that died."""
+        return bool(self.row["flush_no"])
 
     def future(self) -> EngineFuture:
         """A future that only the engine resolves."""
@@ -155,6 +176,11 @@ class LiveRun:
         """Whether the code is to be told that its run is cancelled or out of time."""
         return self.cancel_requested or self.time_error is not None
 
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the code is to be held: nothing reaches it, and no new step begins."""
+        return self.pause_requested and not self.must_stop
+
     def has_user_timer(self) -> bool:
         """Whether the code has set a timer of its own, which only a run in memory can obey."""
         now = self.loop.time()
@@ -176,6 +202,12 @@ class LiveRun:
             self.outbox.batch.events.append((type, data))
             self.outbox.mark()
 
+    def expose(self, name: str, value: Json) -> None:
+        """Declares a value for queries."""
+        if not self.dead:
+            self.outbox.batch.extra().exposed[name] = value
+            self.outbox.mark()
+
     def append_chunk(self, stream: str, data: str) -> None:
         """Adds a piece to an output stream of the run."""
         if not self.dead:
@@ -194,19 +226,20 @@ class LiveRun:
         if batch.move is not None:
             self._on_moved(batch.move, result)
             return
-        if result.cancel_requested and not self.cancel_requested:
-            self.request_cancel()
+        self.told(cancel_requested=result.cancel_requested, pause_requested=result.pause_requested)
         if not self.dead:
             self.moments.flushed(batch)
 
     def _on_moved(self, move: Move, result: Result) -> None:
         if result.moved:
+            failpoints.hit("park.after" if self.ending is None else "final.after")
             self.host.let_go(self)
         elif self.ending is None:
             # Somebody woke the run while it was parking: look at its waits again.
             self.moments.parking = False
             self.moments.parked_until = None
             self.cancel_requested |= result.cancel_requested
+            self.pause_requested = result.pause_requested
             self.host.lookups.soon(self)
         elif self.ending is move:
             self._end_again(move, result)
@@ -245,10 +278,14 @@ class LiveRun:
 
     # ---- endings --------------------------------------------------------------------------------
 
-    def request_cancel(self) -> None:
-        """Somebody asked for the run to be cancelled."""
-        self.cancel_requested = True
-        self.moments.poke()
+    def told(self, *, cancel_requested: bool, pause_requested: bool) -> None:
+        """Takes what operators ask of the run, as its row says."""
+        if (cancel_requested and not self.cancel_requested) or (
+            pause_requested != self.pause_requested
+        ):
+            self.cancel_requested |= cancel_requested
+            self.pause_requested = pause_requested
+            self.moments.poke()
 
     def out_of_time(self, limit: str) -> None:
         """A limit of the run has passed: its code is told, and the run ends TIMED_OUT."""

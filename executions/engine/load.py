@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import dict_row
 
-from executions.engine import sql
+from executions.engine import gates, sql
 from executions.engine.replay import Record, record_from
 from executions.engine.waits import Findings, child_value, token_value
 from executions.rules.statuses import StepStatus
@@ -20,11 +20,15 @@ Row = dict[str, Any]
 
 
 class Claimed(NamedTuple):
-    """Runs just claimed, what is recorded of each, and what its waits have come to."""
+    """Runs just claimed, what is recorded of each, and what its waits have come to.
+
+    `more`: gated queues had work that this claim did not look at.
+    """
 
     rows: list[Row]
     records: dict[str, list[Record]]
     found: dict[str, Findings]
+    more: bool = False
 
 
 async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> Claimed:
@@ -35,8 +39,27 @@ async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> C
             sql.CLAIM, (runs, suspects, fence, worker)
         )
         journals = await conn.cursor(row_factory=dict_row).execute(sql.LOAD_STEPS, (worker, fence))
+        probe = await conn.execute(gates.PROBE)
         rows = await claims.fetchall()
         recorded = await journals.fetchall()
+        gated = await probe.fetchone()
+    return await _claimed(conn, rows, recorded, more=gated is not None and gated[0])
+
+
+async def claim_gated(conn: Connection, worker: str, *, runs: int, suspects: int) -> Claimed:
+    """The same for queues with limits; `more` says that another claimer was in the way."""
+    fence = uuid.uuid4()
+    rows, was_passed_over = await gates.claim(conn, worker, fence, runs=runs, suspects=suspects)
+    recorded: list[Row] = []
+    if rows:
+        journals = await conn.cursor(row_factory=dict_row).execute(sql.LOAD_STEPS, (worker, fence))
+        recorded = await journals.fetchall()
+    return await _claimed(conn, rows, recorded, more=was_passed_over)
+
+
+async def _claimed(
+    conn: Connection, rows: list[Row], recorded: list[Row], *, more: bool
+) -> Claimed:
     records: dict[str, list[Record]] = defaultdict(list)
     found: dict[str, Findings] = defaultdict(Findings)
     for row in recorded:
@@ -53,7 +76,7 @@ async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> C
         found[run].children = rest.children
         found[run].signals = rest.signals
     rows.sort(key=lambda row: row["id"])
-    return Claimed(rows, records, found)
+    return Claimed(rows, records, found, more)
 
 
 def _waits_in(records: Mapping[str, Iterable[Record]]) -> dict[str, list[tuple[str, str, Any]]]:

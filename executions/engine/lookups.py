@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from executions.engine import load, sql
+from executions.engine import failpoints, load, sql
 from executions.engine.connections import Link
 from executions.engine.live import LiveRun
 from executions.engine.waits import Findings
@@ -37,7 +37,8 @@ class Lookups:
             self._host.spawn(self._reload(live))
 
     async def _reload(self, live: LiveRun) -> None:
-        while live.must_reload and not (live.dead or self._host.stopping):
+        # A worker that stops looks too: a run that parks unseen would miss what it waits for.
+        while live.must_reload and not live.dead:
             live.must_reload = False
             try:
                 await self._look_up(live)
@@ -50,6 +51,7 @@ class Lookups:
 
     async def _look_up(self, live: LiveRun) -> None:
         """Reads the run's `wakes`, and only then what its waits have come to."""
+        failpoints.hit("lookup.before")
         conn = await self.link.get()
         cursor = await conn.execute(sql.LOOK_UP, ([live.id],))
         row = await cursor.fetchone()
@@ -64,8 +66,9 @@ class Lookups:
             for wait in live.moments.waits.values()
         ]
         found = await load.findings(conn, {live.id: waits})
-        if row[4]:
-            live.cancel_requested = True
+        live.cancel_requested |= row[4]
+        live.pause_requested = row[5]
+        failpoints.hit("lookup.after")
         if not live.dead:
             live.moments.found(found.get(live.id) or Findings(), row[3])
 
@@ -77,18 +80,24 @@ class Lookups:
         if not await self.query(sql.LOAD_TOKENS, ([token],)):
             raise NotFound(f"There is no wait token {token!r}.", field="token")
         live.outbox.batch.extra().token_waits.append(token)
+        failpoints.hit("join.before_commit")
         await live.outbox.written()
+        failpoints.hit("join.after_commit")
         self.soon(live)
 
     async def query(self, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
-        """The rows of a statement; while the executor runs, tried until the database answers."""
+        """The rows of a statement, tried until the database answers.
+
+        Given up only by a worker that stops and has no run in hand any more: to code, no answer
+        would look like no rows.
+        """
         while True:
             try:
                 conn = await self.link.get()
                 cursor = await conn.execute(statement, parameters)
                 return await cursor.fetchall() if cursor.description else []
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError):
-                if self._host.stopping:
+                if self._host.stopping and not self._host.hand:
                     return []
                 await self._pause()
 

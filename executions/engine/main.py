@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from executions.engine.context import Context
+from executions.engine import around
 from executions.engine.failures import contained
 from executions.engine.live import LiveRun
 from executions.engine.threads import TaskThread
 from executions.errors import NotFound
-from executions.registry import get_task
+from executions.registry import Task, get_task
 
 
 async def run_code(live: LiveRun) -> Any:
@@ -25,9 +25,22 @@ async def run_code(live: LiveRun) -> Any:
     live.task_retry = task.retry
     payload = task.parse(live.row["payload"])
     try:
-        if task.is_async:
-            return await task.function(payload, Context(live))
-        live.thread = TaskThread(live, task, payload)
-        return await live.thread.run()
+        await around.begin(live, task, payload)
+        return await _call(live, task, payload)
     except (SystemExit, KeyboardInterrupt) as error:
         raise contained(error) from error
+    except Exception as error:
+        raised = await around.caught(live, task, payload, error)
+        if raised is error:
+            raise
+        raise raised from error
+
+
+async def _call(live: LiveRun, task: Task, payload: Any) -> Any:
+    if task.is_async:
+        return await around.call(live, task, payload)
+    live.thread = TaskThread(live, around.plain_program(live, task), payload)
+    try:
+        return await live.thread.run()
+    finally:
+        around.note_cancel(live)

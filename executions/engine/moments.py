@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from executions.engine import replay
+from executions.engine import failpoints, replay
 from executions.engine.quiet import EngineFuture, Mood, mood
 from executions.engine.replay import Record
 from executions.engine.rows import Batch, Move, StepRow
@@ -53,6 +54,10 @@ class Moments:
         self.waits: dict[str, Wait] = {}
         self.parking = False
         self.parked_until: float | None = None
+        # Called once before the run leaves memory to wait: the task's `on_wait`.
+        self.before_parking: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self._told_of_parking = False
+        self._is_telling = False
         self._live = live
         self._findings = findings
         self._taken_signals: set[str] = set()
@@ -79,7 +84,8 @@ class Moments:
         batch = live.outbox.put(row, name, row)
         batch.progress = True
         batch.riding += not durable
-        if not durable and not self._releases and len(live.tasks) <= 1:
+        alone = not self._releases and len(live.tasks) <= 1 and not live.is_pausing
+        if not durable and alone:
             if batch.riding < _RIDE_ALONG_LIMIT:
                 return None
             durable = True
@@ -133,8 +139,8 @@ class Moments:
         await future
 
     async def frontier(self) -> None:
-        """Returns when the replay is over: no new body starts before."""
-        if self._live.replaying:
+        """Returns when the replay is over, and no pause asked for: no new body starts before."""
+        if self._live.replaying or self._live.is_pausing:
             future = self._live.future()
             self._held.append(future)
             self.poke()
@@ -144,6 +150,7 @@ class Moments:
         """Registers a wait; its future gives the outcome."""
         live = self._live
         self.waits[wait.key] = wait
+        self._told_of_parking = False
         wait.future.add_done_callback(lambda _: self.waits.pop(wait.key, None))
         # What it waits for may have come before the wait began: while the run waited for something
         # else, or with a wake that was taken note of already.
@@ -214,9 +221,17 @@ class Moments:
 
     def _act(self, state: Mood) -> None:
         """One thing in a quiet moment: release, end the replay, observe a wait, or park."""
+        live = self._live
+        if live.is_pausing:
+            self._pause(state)
+            return
         if self._release_ready():
             return
-        live = self._live
+        if self._held and not live.replaying:
+            # What a pause held that was taken back before it came about.
+            self._let_held_go()
+            self.poke()
+            return
         if live.replaying:
             self._replay_next(state)
         elif live.must_stop and not live.cancel_delivered:
@@ -226,7 +241,7 @@ class Moments:
 
     def _release_ready(self) -> bool:
         """Hands the next outcome to the code if it is durable."""
-        if not self._releases or self._releases[0].batch is not None:
+        if not self._releases or self._releases[0].batch is not None or self._live.is_pausing:
             return False
         release = self._releases.popleft()
         self._live.go_on()
@@ -348,7 +363,11 @@ class Moments:
                 live.rest()
             if settings.FLOWMAESTRO.DEBUG_RUNS and not live.bodies:
                 self._warn(state)
+        elif self.before_parking is not None and not self._told_of_parking:
+            self._told_of_parking = True
+            live.host.spawn(self._tell_of_parking())
         else:
+            failpoints.hit("park.before")
             self.parking = True
             self.parked_until = until
             live.outbox.batch.move = Move(
@@ -359,15 +378,41 @@ class Moments:
             )
             live.outbox.mark()
 
+    async def _tell_of_parking(self) -> None:
+        assert self.before_parking is not None
+        self._is_telling = True
+        try:
+            await self.before_parking()
+        finally:
+            self._is_telling = False
+            self.poke()
+
+    def _pause(self, state: Mood) -> None:
+        """Lets the bodies under way end and be stored; then the run leaves memory, held."""
+        if self._is_at_rest(state):
+            live = self._live
+            self.parking = True
+            live.outbox.batch.move = Move(
+                status=RunStatus.PAUSED, event="run.paused", seen=live.wakes
+            )
+            live.outbox.mark()
+
     def _may_park(self, state: Mood) -> bool:
+        return (
+            self._is_at_rest(state)
+            and bool(self.waits)
+            and not self._releases
+            and not self._is_telling
+        )
+
+    def _is_at_rest(self, state: Mood) -> bool:
+        """Whether nothing of the run's goes on here."""
         live = self._live
         return (
             state is Mood.BLOCKED
-            and bool(self.waits)
             and not live.bodies
             and not live.thread_busy
             and not live.reloading
-            and not self._releases
             and not live.outbox.is_awaited
             and not live.has_user_timer()
             and all(job.done() for job in live.abandoned)

@@ -64,11 +64,11 @@ class Recorded:
             if record.run_attempt < run_attempt and record.status == StepStatus.FAILED:
                 continue
             self.by_key[record.key] = record
-            if record.has_ended and record.run_attempt == run_attempt:
+            # The engine's own: a cancellation comes from outside, a hook may have been removed.
+            is_own = record.key.startswith("@")
+            if record.has_ended and record.run_attempt == run_attempt and not is_own:
                 self._strict.add(record.key)
         self.has_any_outcome = any(record.has_ended for record in self.by_key.values())
-        if CANCEL_KEY in self._strict:
-            self._strict.discard(CANCEL_KEY)
 
     def find(self, key: str, kind: str, *, run_id: str) -> Record | None:
         """The record under `key`; raises JournalMismatch when another kind of thing lies there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from executions.rules.metadata import Operation
-from executions.rules.values import quoted
+from executions.rules.values import Json, quoted
 
 JsonText = str
 
@@ -31,7 +31,10 @@ class StepRow:
 
 @dataclass(slots=True, kw_only=True)
 class Move:
-    """A change of the run's status. With `seen` it holds only if nobody woke the run since."""
+    """A change of the run's status. With `seen` it holds only if nobody woke the run since.
+
+    A `payload` is that of the run's next generation.
+    """
 
     status: str
     event: str
@@ -41,6 +44,7 @@ class Move:
     attempt: int | None = None
     output: JsonText | None = None
     error: JsonText | None = None
+    payload: JsonText | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class Extras:
     signals: list[tuple[str, str]] = field(default_factory=list)
     chunks: list[tuple[str, JsonText]] = field(default_factory=list)
     metadata: list[Operation] = field(default_factory=list)
+    exposed: dict[str, Json] = field(default_factory=dict)
     # Changes to the metadata of the parent or the root: (run, operation, event).
     family: list[tuple[str, Operation, JsonText]] = field(default_factory=list)
 

@@ -20,13 +20,14 @@ def column(values: Iterable[str | None]) -> str:
     return SEPARATOR.join([NULL if value is None else value for value in values])
 
 
-def _array(cast: str = "text") -> str:
-    array = "string_to_array(%s, chr(31), chr(30))"
-    return array if cast == "text" else f"{array}::{cast}[]"
+def array(cast: str = "text") -> str:
+    """A set column, split by PostgreSQL."""
+    values = "string_to_array(%s, chr(31), chr(30))"
+    return values if cast == "text" else f"{values}::{cast}[]"
 
 
 def _unnest(alias: str, **columns: str) -> str:
-    arrays = ", ".join(_array(cast) for cast in columns.values())
+    arrays = ", ".join(array(cast) for cast in columns.values())
     return f"unnest({arrays}) AS {alias}({', '.join(columns)})"
 
 
@@ -41,12 +42,13 @@ WITH x AS MATERIALIZED (
     id text, task text, payload json, metadata json, queue text, concurrency_key text,
     priority int, delay float8, start_at timestamptz, ttl float8, run_timeout float8,
     max_duration float8, max_attempts int, tags jsonb, parent_id text, parent_step text,
-    parent_close text, root_id text, definition_id text, owner_id int, forked_from text)
+    parent_close text, root_id text, definition_id text, owner_id int, forked_from text,
+    hook_run text)
 ), r AS (
   INSERT INTO executions_run (
     id, task, status, queue, concurrency_key, priority, due_at, wake_at, expires_at, deadline_at,
     max_duration, max_attempts, tags, parent_id, parent_step, parent_close, root_id,
-    definition_id, owner_id, forked_from, event_seq,
+    definition_id, owner_id, forked_from, hook_run, is_gated, event_seq,
     active_ms, attempt, stalls, wakes, flush_no, op_seq)
   SELECT id, task, CASE WHEN starts > flowmaestro_now() THEN 'DELAYED' ELSE 'QUEUED' END,
          queue, concurrency_key, priority, starts - make_interval(secs => priority),
@@ -54,7 +56,8 @@ WITH x AS MATERIALIZED (
          starts + make_interval(secs => ttl), starts + make_interval(secs => run_timeout),
          max_duration, max_attempts,
          coalesce((SELECT array_agg(t) FROM jsonb_array_elements_text(tags) t), '{}'),
-         parent_id, parent_step, parent_close, root_id, definition_id, owner_id, forked_from, 1,
+         parent_id, parent_step, parent_close, root_id, definition_id, owner_id, forked_from,
+         hook_run, EXISTS (SELECT FROM executions_queue q WHERE q.name = x.queue AND q.is_gated), 1,
          0, 1, 0, 0, 0, 0
   FROM x
 ), d AS (
@@ -74,27 +77,37 @@ NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 # ---- claim and load -----------------------------------------------------------------------------
 
 # Suspects (runs whose worker died) are claimed one at a time, so that a poison run convicts
-# itself and not the hundred innocents beside it.
+# itself and not the hundred innocents beside it. Runs of gated queues are claimed by `gates.py`;
+# the mark on the run keeps a long line of them out of this index, and the look at the queues
+# catches those that were triggered while their queue became gated.
 _CANDIDATES = """
   SELECT id FROM executions_run
-  WHERE status = 'QUEUED' AND stalls {comparison} 0
+  WHERE status = 'QUEUED' AND stalls {comparison} 0 AND NOT is_gated
+    AND queue <> ALL (ARRAY(SELECT name FROM executions_queue WHERE is_gated))
     AND (expires_at IS NULL OR expires_at > flowmaestro_now() OR started_at IS NOT NULL)
   ORDER BY due_at{tie} LIMIT %s FOR UPDATE SKIP LOCKED
 """
-CLAIM = f"""
-WITH fresh AS MATERIALIZED ({_CANDIDATES.format(comparison="=", tie=", id")}),
-suspect AS MATERIALIZED ({_CANDIDATES.format(comparison=">", tie="")}),
+# Makes the candidates this worker's, and says what it must know of them.
+TAKE = """
 c AS (
   UPDATE executions_run SET
     status = 'EXECUTING', claim = %s::uuid, worker = %s, wake_at = NULL,
     started_at = coalesce(started_at, flowmaestro_now())
-  WHERE id IN (SELECT id FROM fresh UNION ALL SELECT id FROM suspect)
+  WHERE id IN (SELECT id FROM candidates)
   RETURNING id, task, claim, wakes, flush_no, op_seq, attempt, max_attempts, active_ms,
-            max_duration, deadline_at, stalls, cancel_requested_at IS NOT NULL AS cancel_requested,
+            max_duration, deadline_at, stalls, generation,
+            cancel_requested_at IS NOT NULL AS cancel_requested,
+            pause_requested_at IS NOT NULL AS pause_requested,
             parent_id, parent_step, root_id, owner_id, tags, definition_id
 )
 SELECT c.*, d.payload, d.first_metadata, flowmaestro_now() AS now
 FROM c JOIN executions_rundata d ON d.run_id = c.id
+"""
+CLAIM = f"""
+WITH fresh AS MATERIALIZED ({_CANDIDATES.format(comparison="=", tie=", id")}),
+suspect AS MATERIALIZED ({_CANDIDATES.format(comparison=">", tie="")}),
+candidates AS (SELECT id FROM fresh UNION ALL SELECT id FROM suspect),
+{TAKE}
 """
 
 # The journals of the runs just claimed, and beside each open wait for a token how the token
@@ -125,7 +138,8 @@ SELECT run_id, id, name, data FROM executions_signal
 WHERE run_id = ANY(%s) AND consumed_by IS NULL ORDER BY id
 """
 LOAD_WAKES = """
-SELECT id, wakes, cancel_requested_at IS NOT NULL, flowmaestro_now(), claim::text
+SELECT id, wakes, cancel_requested_at IS NOT NULL, flowmaestro_now(), claim::text,
+       pause_requested_at IS NOT NULL
 FROM executions_run WHERE worker = %s AND status = 'EXECUTING'
 """
 
@@ -173,7 +187,7 @@ FLUSH = f"""
 WITH h AS MATERIALIZED (SELECT * FROM {_HEADS}),
 l AS MATERIALIZED (
   SELECT id, claim, flush_no, event_seq, wakes FROM executions_run
-  WHERE id = ANY({_array()}) ORDER BY id FOR UPDATE SKIP LOCKED
+  WHERE id = ANY({array()}) ORDER BY id FOR UPDATE SKIP LOCKED
 ),
 o AS MATERIALIZED (
   SELECT h.*, l.event_seq AS base,
@@ -193,7 +207,8 @@ u AS (
     stalls = CASE WHEN o.progress THEN 0 ELSE r.stalls END,
     status = CASE WHEN o.moved THEN o.status ELSE r.status END,
     claim = CASE WHEN o.moved THEN NULL ELSE r.claim END,
-    worker = CASE WHEN o.moved AND o.status IN ('WAITING', 'QUEUED') THEN NULL ELSE r.worker END,
+    worker = CASE WHEN o.moved AND o.status IN ('WAITING', 'QUEUED', 'PAUSED')
+      THEN NULL ELSE r.worker END,
     due_at = CASE WHEN o.moved AND o.status = 'QUEUED'
       THEN flowmaestro_now() - make_interval(secs => r.priority) ELSE r.due_at END,
     wake_at = CASE WHEN o.moved AND o.status = 'WAITING'
@@ -204,10 +219,14 @@ u AS (
       WHEN o.moved AND o.status = 'CANCELED' AND r.cancel_reason IS NOT NULL
       THEN jsonb_set(o.error, '{{message}}', to_jsonb(r.cancel_reason))
       WHEN o.moved THEN o.error ELSE r.error END,
-    finished_at = CASE WHEN o.moved AND o.status NOT IN ('WAITING', 'QUEUED', 'NEEDS_ATTENTION')
+    pause_requested_at = CASE WHEN o.moved AND o.status = 'PAUSED'
+      THEN NULL ELSE r.pause_requested_at END,
+    finished_at = CASE
+      WHEN o.moved AND o.status NOT IN ('WAITING', 'QUEUED', 'PAUSED', 'NEEDS_ATTENTION')
       THEN flowmaestro_now() END
   FROM o WHERE r.id = o.id
-  RETURNING r.id, o.moved, r.cancel_requested_at IS NOT NULL AS cancel_requested, r.wakes
+  RETURNING r.id, o.moved, r.cancel_requested_at IS NOT NULL AS cancel_requested, r.wakes,
+            r.pause_requested_at IS NOT NULL AS pause_requested
 ),
 s AS (
   INSERT INTO executions_step AS t (
@@ -232,7 +251,7 @@ e AS (
   FROM {_EVENTS} JOIN o ON o.id = e.run
   WHERE NOT e.of_move OR o.moved
 )
-SELECT id, moved, cancel_requested, wakes FROM u
+SELECT id, moved, cancel_requested, wakes, pause_requested FROM u
 """
 
 # The same for one run with one step and nothing else: half the work when the machine is idle.
@@ -242,7 +261,8 @@ WITH u AS (
     stalls = 0
   WHERE id = (SELECT id FROM executions_run WHERE id = %s FOR UPDATE SKIP LOCKED)
     AND claim = %s::uuid AND flush_no < %s
-  RETURNING id, event_seq, cancel_requested_at IS NOT NULL AS cancel_requested, wakes
+  RETURNING id, event_seq, cancel_requested_at IS NOT NULL AS cancel_requested, wakes,
+            pause_requested_at IS NOT NULL AS pause_requested
 ),
 s AS (
   INSERT INTO executions_step AS t (
@@ -262,12 +282,13 @@ e AS (
   INSERT INTO executions_runevent (run_id, seq, type, data)
   SELECT id, event_seq, %s, %s::json FROM u
 )
-SELECT id, false, cancel_requested, wakes FROM u
+SELECT id, false, cancel_requested, wakes, pause_requested FROM u
 """
 
 # What became of runs whose row a flush did not get: lost, locked for a moment, or written before.
 LOOK_UP = """
-SELECT id, claim::text, flush_no, wakes, cancel_requested_at IS NOT NULL
+SELECT id, claim::text, flush_no, wakes, cancel_requested_at IS NOT NULL,
+       pause_requested_at IS NOT NULL
 FROM executions_run WHERE id = ANY(%s)
 """
 
@@ -286,6 +307,11 @@ WITH ids AS MATERIALIZED (
   SELECT id FROM executions_run WHERE id = ANY(%s) AND finished_at IS NULL
   ORDER BY id FOR UPDATE)
 UPDATE executions_run r SET {_WAKE_SET} FROM ids WHERE r.id = ids.id RETURNING r.id
+"""
+
+EXPOSE = f"""
+UPDATE executions_rundata d SET exposed = coalesce(d.exposed::jsonb, '{{}}') || x.exposed
+FROM {_unnest("x", run="text", exposed="jsonb")} WHERE d.run_id = x.run
 """
 
 # Children that ended: counted down under the parents' locks, which the flush holds; the one that
@@ -342,6 +368,16 @@ e AS (
   SELECT id, event_seq, %s, json_build_object('error', %s::json) FROM u
 )
 SELECT id, parent_id, parent_step FROM u
+"""
+
+# The same for a move that ends nothing: with its event.
+MOVE = """
+WITH u AS (
+  UPDATE executions_run r SET {changes}, event_seq = r.event_seq + 1 WHERE r.id = %s
+  RETURNING r.id, r.event_seq
+)
+INSERT INTO executions_runevent (run_id, seq, type, data)
+SELECT id, event_seq, %s, %s::json FROM u
 """
 
 INSERT_TOKENS = f"""

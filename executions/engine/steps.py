@@ -15,6 +15,7 @@ from django.conf import settings
 
 from executions.engine import failpoints, transactional
 from executions.engine.failures import (
+    NotStarted,
     StepInterrupted,
     StepTimeout,
     contained,
@@ -43,6 +44,7 @@ class StepOptions:
 
     retry: Retry
     timeout: float | None = None
+    schedule_to_start: float | None = None
     schedule_to_close: float | None = None
     heartbeat_timeout: float | None = None
     pure: bool = False
@@ -62,6 +64,7 @@ class StepContext:
         "attempt",
         "beaten_at",
         "details",
+        "has_begun",
         "is_dead",
         "last_heartbeat",
         "live",
@@ -80,6 +83,7 @@ class StepContext:
         # A step of the clean-up belongs to a run that is being cancelled already.
         self._is_clean_up = live.cancel_delivered
         self.is_dead = False
+        self.has_begun = False
         self.live = live
         self.beaten_at = live.loop.time()
         self.details: Json = None
@@ -245,6 +249,7 @@ class StepRun:
         live.outbox.put(row, "step.started", row)
         if options.at_most_once or options.transactional:
             await live.outbox.written()
+            failpoints.hit("step.announced")
 
     async def _body(self, context: StepContext) -> Any:
         live = self.live
@@ -255,7 +260,8 @@ class StepRun:
         try:
             body = self._call(context)
             limit = self._time_left()
-            if limit is None and self.options.heartbeat_timeout is None:
+            options = self.options
+            if (limit, options.heartbeat_timeout, options.schedule_to_start) == (None, None, None):
                 value = await body
             else:
                 value = await self._in_time(body, limit, context)
@@ -275,8 +281,14 @@ class StepRun:
         if self.options.transactional:
             return transactional.carry_out(self, context)
         if inspect.iscoroutinefunction(self.function):
+            context.has_begun = True
             return self.function(*self.args)
-        return self.live.host.on_thread(self.live, self.function, self.args)
+        return self.live.host.on_thread(self.live, functools.partial(self._begun, context), ())
+
+    def _begun(self, context: StepContext) -> Any:
+        """The body, now that there is a thread for it."""
+        context.has_begun = True
+        return self.function(*self.args)
 
     def _time_left(self) -> float | None:
         """Seconds this attempt may take: its own limit, and what is left for all attempts."""
@@ -294,16 +306,25 @@ class StepRun:
         future = asyncio.ensure_future(body)
         loop = self.live.loop
         deadline = None if limit is None else loop.time() + limit
+        start = self.options.schedule_to_start
+        must_begin = None if start is None else loop.time() + start
         try:
             while True:
                 ends = [] if deadline is None else [deadline]
+                if must_begin is not None and context.has_begun:
+                    must_begin = None
+                if must_begin is not None:
+                    ends.append(must_begin)
                 if watch is not None:
                     ends.append(context.beaten_at + watch)
-                await asyncio.wait({future}, timeout=max(0.0, min(ends) - loop.time()))
+                left = max(0.0, min(ends) - loop.time()) if ends else None
+                await asyncio.wait({future}, timeout=left)
                 if future.done():
                     return future.result()
                 if deadline is not None and loop.time() >= deadline:
                     raise StepTimeout(f"The attempt took longer than {limit:g} s.")
+                if must_begin is not None and not context.has_begun and loop.time() >= must_begin:
+                    raise NotStarted(f"No thread was free for it within {start:g} s.")
                 if watch is not None and loop.time() >= context.beaten_at + watch:
                     raise StepTimeout(f"No heartbeat for {watch:g} s.")
         finally:
@@ -319,7 +340,10 @@ class StepRun:
         if not retry.allows(attempt, error):
             return None
         named = getattr(error, "retry_after", None)
-        delay = float(named) if isinstance(named, (int, float)) else retry.delay(attempt)
+        if isinstance(named, (int, float)):
+            delay = float(named)
+        else:
+            delay = retry.delay(attempt, uniform=self.live.host.spread)
         limit = self.options.schedule_to_close
         if limit is not None and self.first_started is not None:
             spent = self.live.host.clock.now() - self.first_started
@@ -336,6 +360,7 @@ class StepRun:
             run_attempt=live.attempt, error=error_text(error), wait=delay,
             heartbeat=None if heartbeat is None else encode(heartbeat, field="heartbeat"),
         )  # fmt: skip
+        failpoints.hit("step.before_retry")
         live.outbox.put(row, "step.retrying", row)
         await self._back_off(live.host.clock.now() + delay, attempt)
         await live.host.threads_ended(live)
@@ -359,6 +384,7 @@ class StepRun:
         future = self.live.moments.settle(row, value, None, durable=not options.pure)
         if future is not None:
             await future
+        failpoints.hit("step.after_commit")
         return typed(value, return_hint(self.function), field=self.key)
 
     async def _fail(self, attempt: int, error: Exception, lasted: float | None = None) -> Any:
@@ -374,7 +400,9 @@ class StepRun:
             failure.non_retryable = True  # type: ignore[attr-defined]
         future = self.live.moments.settle(row, None, failure, durable=True)
         assert future is not None
+        failpoints.hit("step.before_failure")
         await future
+        failpoints.hit("step.after_failure")
 
     def _interrupted(self, attempts: int) -> StepInterrupted:
         message = (

@@ -54,9 +54,11 @@ _LOCK_RUNS = "SELECT id FROM executions_run WHERE id = ANY(%s) ORDER BY id FOR U
 
 def tick(cursor: CursorWrapper) -> None:
     """Does everything that is due now."""
+    failpoints.hit("tick.before_timers")
     cursor.execute(_TIMERS)
     due = [row[0] for row in cursor.fetchall()]
     if due:
+        failpoints.hit("tick.after_timers")
         cursor.execute(sql.NOTIFY, [""])
     _expire(cursor)
     _time_out_tokens(cursor)
@@ -73,12 +75,15 @@ def _expire(cursor: CursorWrapper) -> None:
                 cursor, expired, RunStatus.EXPIRED, error, "run.expired",
                 only=(RunStatus.QUEUED, RunStatus.DELAYED),
             )  # fmt: skip
+            failpoints.hit("tick.before_expiry_commit")
+        failpoints.hit("tick.after_expiry_commit")
     cursor.execute(_OVERDUE)
     found = cursor.fetchall()
     begun = [run for run, has_begun in found if has_begun]
     if begun:
         with transaction.atomic():
             moves.wake(cursor, begun)
+            failpoints.hit("tick.before_overdue_commit")
     overdue = [run for run, has_begun in found if not has_begun]
     if overdue:
         error = {
@@ -95,6 +100,7 @@ def _expire(cursor: CursorWrapper) -> None:
                 "run.timed_out",
                 only=("DELAYED", "QUEUED", "PAUSED", "NEEDS_ATTENTION"),
             )
+            failpoints.hit("tick.before_timed_out_commit")
 
 
 def _time_out_tokens(cursor: CursorWrapper) -> None:
@@ -119,6 +125,8 @@ def _time_out_tokens(cursor: CursorWrapper) -> None:
         if woken:
             cursor.execute(sql.WAKE, [woken])
             cursor.execute(sql.NOTIFY, [notify_payload(woken)])
+        failpoints.hit("tick.before_tokens_commit")
+    failpoints.hit("tick.after_tokens_commit")
 
 
 # ---- workers ------------------------------------------------------------------------------------
@@ -158,6 +166,7 @@ def take_over(
     Its row is locked and re-checked here, so that a heartbeat and a takeover cannot both win. When
     it died holding a suspect, only the suspect is counted; else every run it held.
     """
+    failpoints.hit("takeover.before")
     with transaction.atomic():
         cursor.execute(_STALE, [me, lease, known_dead])
         row = cursor.fetchone()
@@ -167,6 +176,7 @@ def take_over(
         cursor.execute(
             "UPDATE executions_worker SET dead_at = flowmaestro_now() WHERE id = %s", [worker]
         )
+        failpoints.hit("takeover.marked")
         cursor.execute(_HELD, [worker])
         held = cursor.fetchall()
         suspects = [run for run, stalls in held if stalls > 0]
@@ -186,6 +196,7 @@ def take_over(
         cursor.execute(_REQUEUE, [counted, innocent])
         cursor.execute(sql.NOTIFY, [""])
         failpoints.hit("takeover.before_commit")
+    failpoints.hit("takeover.after_commit")
     logger.warning("Worker %s is dead; %d of its runs go on elsewhere.", worker, len(held))
     return True
 

@@ -7,16 +7,13 @@ import concurrent.futures
 import contextvars
 import queue
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from executions.engine.context import Context
 from executions.engine.failures import contained
 from executions.engine.live import LiveRun, RunGone
 from executions.engine.steps import in_body
 from executions.errors import Conflict
-
-if TYPE_CHECKING:
-    from executions.registry import Task
 
 _SYNCHRONOUS = frozenset({"run_id", "attempt", "owner", "tags", "is_cancelled"})
 
@@ -28,9 +25,9 @@ class TaskThread:
     the operation needs, until the operation answers.
     """
 
-    def __init__(self, live: LiveRun, task: Task, payload: Any) -> None:
+    def __init__(self, live: LiveRun, program: Callable[[Any, Any], Any], payload: Any) -> None:
         self.live = live
-        self._task = task
+        self._program = program
         self._payload = payload
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._context = contextvars.copy_context()
@@ -63,7 +60,7 @@ class TaskThread:
 
     def _main(self) -> Any:
         context = SyncContext(self, Context(self.live))
-        return self.live.host.with_connections(self._task.function, (self._payload, context))
+        return self.live.host.with_connections(self._program, (self._payload, context))
 
     def operate(self, begin: Callable[[], Any]) -> Any:
         """Carries out an operation of the context on the loop; called from the thread."""
@@ -170,6 +167,14 @@ class SyncContext:
         if name == "branch":
             raise AttributeError("A plain task has one thread; parallel branches need async def.")
         return _Remote(self._thread, self._context).__getattr__(name)
+
+    def scoped(self, scope: str) -> SyncContext:
+        """The context of a hook, whose keys lie under `scope`."""
+        return SyncContext(self._thread, Context(self._context._live, scope=scope))
+
+    def continue_as_new(self, payload: Any = None) -> None:
+        """Ends this generation of the run; see `Context.continue_as_new`."""
+        self._context.continue_as_new(payload)
 
     def stream(self, name: str) -> Any:
         """An output stream of the run."""

@@ -6,13 +6,14 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
-from executions.engine import sql, takeover
+from executions.engine import failpoints, sql, takeover
 from executions.engine.processes import host_name, process_started
 from executions.rules.ids import new_id
 
@@ -56,12 +57,14 @@ class Ticker:
     def register(self) -> None:
         """Writes this worker's row."""
         pid = os.getpid()
+        failpoints.hit("register.before")
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO executions_worker (id, host, pid, process_started) "
                 "VALUES (%s, %s, %s, %s)",
                 [self.worker_id, self._host, pid, process_started(pid)],
             )
+        failpoints.hit("register.after")
         self._beaten_at = time.monotonic()
         self._healthy_since = self._beaten_at
 
@@ -83,6 +86,10 @@ class Ticker:
             self._next = moment
             self._wanted.set()
 
+    def parts(self) -> tuple[Callable[[CursorWrapper], float | None], ...]:
+        """What a tick does, in order; the last one gives the seconds until the next timer."""
+        return (self._beat, takeover.tick, self._take_over, self._poll, self._next_timer)
+
     def _run(self) -> None:
         pause = 0.0
         while not self._stopping:
@@ -98,7 +105,7 @@ class Ticker:
     def _tick_safely(self) -> float:
         """One tick; seconds until the next. A database that is away is waited for."""
         after = None
-        for part in (self._beat, takeover.tick, self._take_over, self._poll, self._next_timer):
+        for part in self.parts():
             try:
                 with connection.cursor() as cursor:
                     cursor.execute(_PATIENCE)
@@ -123,6 +130,7 @@ class Ticker:
         now = time.monotonic()
         if now - self._beaten_at < min(self._lease / 4, 5.0):
             return
+        failpoints.hit("beat.before")
         cursor.execute(
             "UPDATE executions_worker SET seen_at = flowmaestro_now() "
             "WHERE id = %s AND dead_at IS NULL RETURNING id",
@@ -131,6 +139,7 @@ class Ticker:
         if cursor.fetchone() is None:
             logger.error("This worker was declared dead; it drops its runs and begins anew.")
             self._begin_anew()
+        failpoints.hit("beat.after")
         late = now - self._beaten_at > self._lease / 2
         self._beaten_at = now
         if self._healthy_since is None or late:
@@ -191,12 +200,14 @@ class Ticker:
         self._executor.loop.call_soon_threadsafe(callback, *args, context=self._executor.context)
 
     def _sign_off(self) -> None:
+        failpoints.hit("sign_off.before")
         try:
             with connection.cursor() as cursor:
                 cursor.execute(
                     "UPDATE executions_worker SET dead_at = flowmaestro_now() WHERE id = %s",
                     [self.worker_id],
                 )
+            failpoints.hit("sign_off.after")
         except Error as error:
             logger.warning("This worker could not sign off: %s", error)
         finally:

@@ -67,6 +67,7 @@ async def released(step: StepRun, context: StepContext, text: str) -> Any:
     place, value = context.place, decode(text)
     step.live.moments.fill(place, value)
     await place.future
+    failpoints.hit("transactional.released")
     return typed(value, return_hint(step.function), field=step.key)
 
 
@@ -89,9 +90,12 @@ async def committed(step: StepRun, context: StepContext) -> str | None:
 
 
 def _body(step: StepRun, context: StepContext, reserve: Any) -> str:
+    context.has_begun = True
     try:
         with transaction.atomic():
+            failpoints.hit("transactional.before_body")
             value: Json = step.function(*step.args)
+            failpoints.hit("transactional.before_fence")
             text = encode(value, field=step.key, limit=settings.FLOWMAESTRO.OUTPUT_LIMIT)
             _store(step, context, text, reserve())
             failpoints.hit("transactional.before_commit")

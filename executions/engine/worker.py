@@ -8,6 +8,7 @@ import threading
 from django.conf import settings
 from django.db import connections
 
+from executions import queues
 from executions.engine import failpoints
 from executions.engine.executor import Executor
 from executions.registry import load_tasks
@@ -27,6 +28,7 @@ def start() -> None:
         failpoints.arm_from_environment()
         load_tasks()
         _keep_connections()
+        queues.declare()
         executor = Executor()
         executor.start()
         _executor = executor

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Q, Value
+from django.db.models.functions import Coalesce, Now
 
 from executions.models.fields import IdField, OrderedJSONField
 from executions.rules.statuses import FINAL, OPEN, ParentClose, RunStatus, is_final
@@ -44,6 +44,13 @@ class Run(models.Model):
     event_seq = models.IntegerField(default=0)
     op_seq = models.IntegerField(default=0, help_text="Metadata changes and events written so far.")
 
+    is_gated = models.BooleanField(
+        db_default=False, help_text="Its queue has, or once had, a limit or a pause."
+    )
+    generation = models.IntegerField(
+        db_default=0, help_text="How often it has continued as new; each has a journal of its own."
+    )
+    pause_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: not asked for
     parent = models.ForeignKey(
@@ -67,6 +74,9 @@ class Run(models.Model):
         related_name="descendants",
         db_constraint=False,
         db_index=False,
+    )
+    hook_run = models.TextField(  # noqa: DJ001 - null: its task has no hook for the end
+        null=True, blank=True, help_text="The run that its end starts, to call the task's hooks."
     )
     forked_from = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: not a fork
     definition = models.ForeignKey(
@@ -118,10 +128,23 @@ class Run(models.Model):
         # No index on a column that a flush changes: the row's update stays HOT.
         indexes = (
             models.Index(
-                name="run_due", fields=("due_at", "id"), condition=Q(status="QUEUED", stalls=0)
+                name="run_due",
+                fields=("due_at", "id"),
+                condition=Q(status="QUEUED", stalls=0, is_gated=False),
             ),
             models.Index(
-                name="run_suspect", fields=("due_at",), condition=Q(status="QUEUED", stalls__gt=0)
+                name="run_suspect",
+                fields=("due_at",),
+                condition=Q(status="QUEUED", stalls__gt=0, is_gated=False),
+            ),
+            # No key and the empty key are one.
+            models.Index(
+                "queue",
+                Coalesce("concurrency_key", Value("")),
+                "due_at",
+                "id",
+                name="run_of_queue",
+                condition=Q(status="QUEUED"),
             ),
             models.Index(
                 name="run_timer",
@@ -177,6 +200,9 @@ class RunData(models.Model):
     first_metadata = OrderedJSONField(
         default=dict, help_text="Metadata at the trigger: what a replay starts from."
     )
+    exposed = OrderedJSONField(
+        null=True, blank=True, help_text="State declared by ctx.expose, for queries."
+    )
 
     class Meta:
         verbose_name_plural = "run data"
@@ -197,6 +223,19 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         indexes = (models.Index(name="idempotency_expiry", fields=("expires_at",)),)
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.key}"
+
+
+class Debounce(models.Model):
+    """A burst of triggers that share a key, gathered into one run as long as that is DELAYED."""
+
+    pk = models.CompositePrimaryKey("task", "key")
+    task = models.TextField()
+    key = models.TextField()
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    first_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"{self.task}: {self.key}"

@@ -55,6 +55,33 @@ class Step(models.Model):
         return self.key.rsplit("/", 1)[-1]
 
 
+class PastStep(models.Model):
+    """A step of an earlier generation of a run, kept when the run continued as new."""
+
+    pk = models.CompositePrimaryKey("run_id", "generation", "key")
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="past_steps", db_constraint=False,
+        db_index=False,
+    )  # fmt: skip
+    generation = models.IntegerField()
+    key = models.TextField()
+    kind = models.TextField()
+    status = models.TextField()
+    seq = models.IntegerField(null=True, blank=True)
+    attempt = models.IntegerField()
+    input = OrderedJSONField(null=True, blank=True)
+    output = OrderedJSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("generation", "started_at", "key")
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.generation} {self.key}"
+
+
 class Signal(models.Model):
     """A message in a run's mailbox, consumed in the transaction of the step that took it."""
 
