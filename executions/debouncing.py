@@ -40,11 +40,17 @@ def parse(options: Mapping[str, Any]) -> Wanted:
     delay = _seconds(options.get("delay"), "delay")
     if not delay:
         raise Invalid("debounce needs a delay of more than nothing.", field="debounce.delay")
+    max_delay = _seconds(options.get("max_delay"), "max_delay")
+    if max_delay is not None and max_delay < delay:
+        raise Invalid(
+            f"debounce.max_delay is not shorter than the delay, {delay:g} s.",
+            field="debounce.max_delay",
+        )
     return Wanted(
         key=plain_text(options.get("key"), field="debounce.key", limit=512),
         delay=delay,
         is_trailing=mode == "trailing",
-        max_delay=_seconds(options.get("max_delay"), "max_delay"),
+        max_delay=max_delay,
     )
 
 

@@ -8,19 +8,22 @@ from typing import Any
 from executions import hooks
 from executions.engine.around import CANCEL_HOOK_KEY
 from executions.engine.context import Context
+from executions.errors import Invalid
 from executions.hooks import Hook
 from executions.models import Step
 from executions.moves import retrieve
-from executions.registry import get_task, task
+from executions.registry import Task, get_task, task
 from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus, StepStatus
+from executions.rules.values import Json
 
 
 @task("run-hooks", retry=Retry(max_attempts=5, min_timeout=1, max_timeout=60))
 async def run_hooks(payload: dict[str, Any], ctx: Context) -> list[str]:
     """Calls what is due after the end of `payload["run"]`; the names of the hooks called.
 
-    An async hook may take steps in its own scope; a plain one is a step itself.
+    An async hook may take steps in its own scope; a plain one is a step itself. One that fails
+    keeps no other from being called; all that failed are tried again with the next attempt.
     """
     run = await ctx.read(retrieve, payload["run"])
     entry = get_task(run.task)
@@ -28,20 +31,41 @@ async def run_hooks(payload: dict[str, Any], ctx: Context) -> list[str]:
         "ok": run.status == RunStatus.COMPLETED, "status": run.status, "output": run.output,
         "error": run.error,
     }  # fmt: skip
-    names: list[tuple[str, tuple[Any, ...]]]
+    kind = None
     if run.status == RunStatus.COMPLETED:
-        names = [("on_success", (run.output,))]
+        first: tuple[str, tuple[Any, ...]] = ("on_success", (run.output,))
     elif run.status == RunStatus.CANCELED:
-        names = [] if await ctx.read(_has_cleaned_up, run.id) else [("on_cancel", ())]
+        first = ("on_cancel", ())
+        if await ctx.read(_has_cleaned_up, run.id):
+            # Those of the task's own kind were called while it lived.
+            kind = not entry.is_async
     else:
-        names = [("on_failure", (run.error,))]
+        first = ("on_failure", (run.error,))
+    due = [(first, list(hooks.named(first[0], entry.hooks, is_async=kind)))]
+    due.append((("on_complete", (result,)), list(hooks.named("on_complete", entry.hooks))))
+    given = _payload(entry, run.data.payload)
     called: list[str] = []
-    for name, arguments in [*names, ("on_complete", (result,))]:
-        for number, hook in enumerate(hooks.named(name, entry.hooks), 1):
+    failures: list[Exception] = []
+    for (name, arguments), found in due:
+        for number, hook in enumerate(found, 1):
             scope = name if number == 1 else f"{name}#{number}"
-            await _call(ctx, scope, hook, (entry.parse(run.data.payload), *arguments))
-            called.append(scope)
+            try:
+                await _call(ctx, scope, hook, (given, *arguments))
+            except Exception as error:
+                failures.append(error)
+            else:
+                called.append(scope)
+    if failures:
+        raise failures[0]
     return called
+
+
+def _payload(entry: Task, stored: Json) -> Any:
+    """The payload as the task declares it; as it is when it does not fit, which ends runs too."""
+    try:
+        return entry.parse(stored)
+    except Invalid:
+        return stored
 
 
 async def _call(ctx: Context, scope: str, hook: Hook, arguments: tuple[Any, ...]) -> None:

@@ -32,10 +32,9 @@ def locked(run_id: str) -> Iterator[tuple[Run, CursorWrapper]]:
 
     Raises NotFound, or Conflict when the run is final.
     """
-    parent = retrieve(run_id).parent_id
+    retrieve(run_id)
     with transaction.atomic(), connection.cursor() as cursor:
-        # Parents before children, in id order: whoever ends a run also tells its parent.
-        _lock(cursor, [run_id] if parent is None else [run_id, parent])
+        lock(cursor, [run_id])
         run = Run.objects.get(pk=run_id)
         if run.is_final:
             raise Conflict(
@@ -44,6 +43,21 @@ def locked(run_id: str) -> Iterator[tuple[Run, CursorWrapper]]:
                 field="run",
             )
         yield run, cursor
+        failpoints.hit("change.before_commit")
+    failpoints.hit("change.after_commit")
+
+
+def lock(cursor: CursorWrapper, ids: Sequence[str]) -> None:
+    """Locks the runs, and before them their parents: whoever ends a run also tells its parent."""
+    cursor.execute(
+        "SELECT DISTINCT parent_id FROM executions_run "
+        "WHERE id = ANY(%s) AND parent_id IS NOT NULL",
+        [list(ids)],
+    )
+    parents = [row[0] for row in cursor.fetchall()]
+    if parents:
+        _lock(cursor, parents)
+    _lock(cursor, ids)
 
 
 def _lock(cursor: CursorWrapper, ids: Sequence[str]) -> None:
@@ -68,12 +82,7 @@ def end(
     `only`: the statuses in which they may still be. The ids of those that this ended.
     """
     assert is_final(status)
-    cursor.execute(
-        "SELECT DISTINCT parent_id FROM executions_run "
-        "WHERE id = ANY(%s) AND parent_id IS NOT NULL",
-        [list(ids)],
-    )
-    _lock(cursor, sorted({*ids, *(row[0] for row in cursor.fetchall())}))
+    lock(cursor, ids)
     ended = _end(cursor, ids, status, error, event, only)
     failpoints.hit("end.before_children")
     open_parents = [run for run, _, _ in ended]
@@ -92,10 +101,9 @@ def end(
         ]
         woken += open_parents
     failpoints.hit("end.before_parents")
-    waited = [(parent, step) for _, parent, step in ended if parent and step]
+    waited = [run for run, parent, step in ended if parent and step]
     if waited:
-        columns = [sql.column(values) for values in zip(*waited, strict=True)]
-        cursor.execute(sql.CHILDREN_ENDED, columns)
+        cursor.execute(sql.CHILDREN_ENDED, [waited])
         woken += [row[0] for row in cursor.fetchall()]
     failpoints.hit("end.before_notify")
     cursor.execute(sql.NOTIFY, [notify_payload(woken)])

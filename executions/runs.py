@@ -62,7 +62,8 @@ def list_runs(
     if task is not None:
         found = found.filter(task=task)
     if tag is not None:
-        found = found.filter(tags__contains=[tag])
+        # The index holds runs with tags only, and has to be told so.
+        found = found.filter(tags__contains=[tag]).exclude(tags=[])
     if after is not None:
         found = found.filter(id__lt=after)
     return list(found[:limit])
@@ -94,23 +95,29 @@ def cancel(run_id: str, *, reason: str | None = None, actor: Actor | None = None
     """
     reason = audit.check_reason(reason)
     with moves.locked(run_id) as (run, cursor):
-        _record(actor, "run.cancel", run, reason)
         if run.started_at is None or run.status == RunStatus.NEEDS_ATTENTION:
             error = {"type": "Canceled", "message": reason or "Cancelled."}
             moves.end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
-            return retrieve(run_id)
-        cursor.execute(
-            "UPDATE executions_run SET cancel_requested_at = "
-            "coalesce(cancel_requested_at, flowmaestro_now()), cancel_reason = "
-            "coalesce(cancel_reason, %s) WHERE id = %s",
-            [reason, run.id],
-        )
-        if run.status == RunStatus.PAUSED:
-            # It is entered again to clean up.
-            _queue(cursor, run)
         else:
-            moves.wake(cursor, [run.id])
+            _request_cancel(cursor, run, reason)
+        # Last, for its lock is one for all: whoever has it must not wait for the row of a run.
+        _record(actor, "run.cancel", run, reason)
     return retrieve(run_id)
+
+
+def _request_cancel(cursor: CursorWrapper, run: Run, reason: str | None) -> None:
+    # Its clean-up waits for no slot of its queue, and for no pause of it either.
+    cursor.execute(
+        "UPDATE executions_run SET cancel_requested_at = "
+        "coalesce(cancel_requested_at, flowmaestro_now()), cancel_reason = "
+        "coalesce(cancel_reason, %s), is_gated = false WHERE id = %s",
+        [reason, run.id],
+    )
+    if run.status == RunStatus.PAUSED:
+        # It is entered again to clean up.
+        _queue(cursor, run)
+    else:
+        moves.wake(cursor, [run.id])
 
 
 def terminate(run_id: str, *, reason: str | None = None, actor: Actor | None = None) -> Run:
@@ -118,8 +125,8 @@ def terminate(run_id: str, *, reason: str | None = None, actor: Actor | None = N
     reason = audit.check_reason(reason)
     error = {"type": "Terminated", "message": reason or "Terminated."}
     with moves.locked(run_id) as (run, cursor):
-        _record(actor, "run.terminate", run, reason)
         moves.end(cursor, [run.id], RunStatus.CANCELED, error, "run.canceled")
+        _record(actor, "run.terminate", run, reason)
     return retrieve(run_id)
 
 
@@ -135,9 +142,11 @@ def pause(run_id: str, *, reason: str | None = None, actor: Actor | None = None)
             raise Conflict(f"Run {run.id} is {run.status}; it cannot be paused.", field="run")
         _record(actor, "run.pause", run, reason)
         if run.status == RunStatus.EXECUTING:
+            # It counts as a wake: a run that is just parking looks again, and is held instead.
             cursor.execute(
                 "UPDATE executions_run SET pause_requested_at = "
-                "coalesce(pause_requested_at, flowmaestro_now()) WHERE id = %s",
+                "coalesce(pause_requested_at, flowmaestro_now()), wakes = wakes + 1 "
+                "WHERE id = %s",
                 [run.id],
             )
             cursor.execute(sql.NOTIFY, [run.id])
@@ -218,6 +227,7 @@ def reschedule(
             "flowmaestro_now() + make_interval(secs => coalesce(%s, 0))) AS at) x WHERE r.id = %s",
             [start.get("start_at"), start.get("delay"), run.id],
         )
+        cursor.execute(sql.NOTIFY, [""])
     return retrieve(run_id)
 
 

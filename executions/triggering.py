@@ -116,10 +116,13 @@ def trigger(
     key = requests.check_key(idempotency_key)
     lifetime = requests.key_lifetime(idempotency_key_ttl)
     with transaction.atomic():
+        failpoints.hit("trigger.before_key")
         known = _claim_key(entry.id, key, run_id, lifetime.total_seconds())
         if known is not None:
             return Handle(known, is_cached=True)
+        failpoints.hit("trigger.after_key")
         insert([run_id], [document])
+    failpoints.hit("trigger.after_keyed_commit")
     return Handle(run_id)
 
 
@@ -157,6 +160,7 @@ def insert(ids: list[str], documents: list[str]) -> None:
     """Writes new runs from their documents."""
     failpoints.hit("trigger.before")
     db.execute(sql.INSERT_RUNS, (f"[{','.join(documents)}]", notify_payload(ids)))
+    failpoints.hit("trigger.after")
 
 
 _CLAIM_KEY = """

@@ -47,6 +47,15 @@ class Options:
     """Environment variables that `{{env.NAME}}` in a workflow may read."""
     OUTBOUND_ALLOW_PRIVATE: tuple[str, ...] = ()
     """Private hosts (`10.0.0.7`, `localhost:8000`) and networks that outbound HTTP may reach."""
+    FILE_LIMIT: int = 50 * MB
+    """One file of a run."""
+    RUN_FILES_LIMIT: int = 200 * MB
+    """All files of a run together."""
+    RUN_FILES_COUNT: int = 1000
+    RETENTION_DAYS: int = 30
+    """Runs that were completed, cancelled or expired so long ago are removed."""
+    RETENTION_FAILED_DAYS: int = 90
+    """The same for runs that failed, crashed or ran out of time."""
     DEBUG_RUNS: bool = False
     """Warn when a task waits outside its context."""
 

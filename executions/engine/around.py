@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from executions import hooks
+from executions.engine.bodies import StepOptions
 from executions.engine.context import Context
+from executions.engine.failures import contained
 from executions.engine.rows import StepRow
-from executions.engine.steps import StepOptions, StepRun
+from executions.engine.steps import StepRun
 from executions.hooks import Decision, Hook
 from executions.rules.statuses import StepStatus
 
@@ -32,13 +34,14 @@ async def begin(live: LiveRun, task: Task, payload: Any) -> None:
     """Calls `on_start` once in the life of the run, `on_resume` each time it comes back."""
     waiting = list(hooks.named("on_wait", task.hooks))
     if waiting:
-        live.moments.before_parking = functools.partial(_all, live, "on_wait", waiting, payload)
+        live.moments.parking.before = functools.partial(_all, live, "on_wait", waiting, payload)
     if live.was_away:
         await _all(live, "on_resume", list(hooks.named("on_resume", task.hooks)), payload)
+    has_begun = live.recorded.has_begun or live.row["generation"] > 0
     for number, hook in enumerate(hooks.named("on_start", task.hooks), 1):
         key = _START_HOOK_KEY if number == 1 else f"{_START_HOOK_KEY}#{number}"
         # A hook that was added while the run was under way has missed its start.
-        if key in live.recorded.by_key or not live.recorded.has_any_outcome:
+        if key in live.recorded.by_key or not has_begun:
             options = StepOptions(retry=live.host.default_retry, kind="hook")
             await StepRun(live, key, hook, (payload, Context(live)), options).result()
 
@@ -86,8 +89,11 @@ def _cancel_hooks(live: LiveRun, task: Task, *, is_async: bool) -> list[tuple[in
 
 
 def note_cancel(live: LiveRun) -> None:
-    """Records that `on_cancel` was called, in the flush that ends the run."""
-    if live.cancel_delivered and not live.is_over and live.time_error is None:
+    """Records that `on_cancel` was called, in the flush that ends the run or in one before."""
+    if not live.cancel_delivered or live.is_over or live.time_error is not None:
+        return
+    # Its worker may have died between that flush and the end.
+    if live.recorded.find(CANCEL_HOOK_KEY, "hook", run_id=live.id) is None:
         live.moments.note(StepRow(CANCEL_HOOK_KEY, "hook", StepStatus.COMPLETED, output="null"))
 
 
@@ -112,11 +118,16 @@ async def _one(live: LiveRun, name: str, hook: Hook, payload: Any, *more: Any) -
     """Calls a hook that no step stands behind; its failure is logged, and harms nothing."""
     arguments = (payload, *more, Context(live, may_step=False))
     try:
-        if inspect.iscoroutinefunction(hook):
-            answer = hook(*arguments)
-        else:
-            answer = live.host.in_pool(hook, arguments)
-        return await asyncio.wait_for(answer, _PATIENCE_SECONDS)
+        return await asyncio.wait_for(_answer(live, hook, arguments), _PATIENCE_SECONDS)
     except Exception:
         logger.exception("%s of run %s failed.", name, live.id)
         return None
+
+
+async def _answer(live: LiveRun, hook: Hook, arguments: tuple[Any, ...]) -> Any:
+    try:
+        if inspect.iscoroutinefunction(hook):
+            return await hook(*arguments)
+        return await live.host.in_pool(hook, arguments)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise contained(error) from error

@@ -12,7 +12,8 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
@@ -127,7 +128,8 @@ class PoolCluster(Cluster):
     def run(self) -> int:
         """Start the pool and wait for its end: 0 when it was told to stop, 1 when it died."""
         self.start()
-        wait([self.sentinel.sentinel, self.stop_event.fileno()])
+        with _death_of(self.sentinel) as death:
+            wait([death, self.stop_event.fileno()])
         asked = self.stop_event.is_set()
         if not asked:
             self.sentinel.join()
@@ -159,6 +161,24 @@ class PoolCluster(Cluster):
     def sig_handler(self, signum: int, frame: Any) -> None:
         """Ask for the stop; `run` carries it out, since a signal may arrive in the middle of it."""
         self.stop_event.set()
+
+
+@contextmanager
+def _death_of(process: ForkProcess) -> Iterator[int]:
+    """A descriptor that is ready once the process has ended.
+
+    The one of multiprocessing is ready only when the process's children have ended too, since they
+    inherit the other end of it.
+    """
+    try:
+        descriptor = os.pidfd_open(process.pid or 0)
+    except (AttributeError, OSError):
+        yield process.sentinel
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def run_worker(engine_name: str, tasks: Channel, results: Channel, timer: Timer) -> None:

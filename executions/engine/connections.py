@@ -9,10 +9,11 @@ from typing import Any
 import psycopg
 from django.db import connections
 
-# The hot statements are planned once, for tables of any size: an index, never a scan.
+# The hot statements are planned once, for tables of any size: an index, never a scan. The server
+# lets go of the locks of a host that was cut off in the middle of a transaction.
 _SETTINGS = (
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; "
-    "SET statement_timeout = '60s'"
+    "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '10s'"
 )
 
 
@@ -33,12 +34,18 @@ async def connect(
         autocommit=True,
         prepare_threshold=0,
     )
-    await conn.execute(_SETTINGS, prepare=False)
+    settings = [_SETTINGS]
     if patience_ms is not None:
         # A lock that somebody keeps delays what needs it, and nothing else on this connection.
-        await conn.execute(f"SET lock_timeout = {patience_ms:d}", prepare=False)
+        settings.append(f"SET lock_timeout = {patience_ms:d}")
     if not durable:
-        await conn.execute("SET synchronous_commit = off", prepare=False)
+        settings.append("SET synchronous_commit = off")
+    try:
+        await conn.execute("; ".join(settings), prepare=False)
+    except BaseException:
+        # Also when whoever asked for it stops meanwhile.
+        await conn.close()
+        raise
     return conn
 
 

@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 from django.conf import settings
 
 from executions.engine import children, waiting
+from executions.engine.bodies import StepContext, StepOptions, current_step, in_body
 from executions.engine.failures import StepFailed, StepInterrupted, StepTimeout
 from executions.engine.live import ContinueAsNew, LiveRun, RunGone
-from executions.engine.projections import Metadata, Stream
+from executions.engine.projections import Metadata, Stream, is_news
 from executions.engine.results import ChildFailed, ChildResult, Token, TokenResult, TokenTimedOut
 from executions.engine.rows import StepRow
-from executions.engine.steps import StepContext, StepOptions, StepRun, current_step, in_body
+from executions.engine.steps import StepRun
 from executions.errors import Conflict, Invalid
 from executions.registry import get_task
 from executions.requests import check_tags
@@ -95,11 +96,11 @@ class Context:
     @property
     def metadata(self) -> Metadata:
         """The run's small public JSON, watched live."""
-        return Metadata(self._live)
+        return Metadata(self._live, is_counted=self._may_step)
 
     def stream(self, name: str) -> Stream:
         """An output stream of the run, such as a model's tokens."""
-        return Stream(self._live, name)
+        return Stream(self._live, name, is_counted=self._may_step)
 
     # ---- scopes and keys ------------------------------------------------------------------------
 
@@ -312,7 +313,7 @@ class Context:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
         plain_text(type, field="type")
         text = encode({} if data is None else data, field="data")
-        if in_body() or live.outbox.next_op():
+        if is_news(live, is_counted=self._may_step):
             live.on_loop(functools.partial(live.append_event, type, text))
 
     def expose(self, name: str, value: Json) -> None:
@@ -322,7 +323,7 @@ class Context:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
         plain_text(name, field="name", limit=128)
         text = encode(value, field=name, limit=settings.FLOWMAESTRO.METADATA_LIMIT)
-        if in_body() or live.outbox.next_op():
+        if is_news(live, is_counted=self._may_step):
             live.on_loop(functools.partial(live.expose, name, decode(text)))
 
     def patched(self, change: str) -> bool:

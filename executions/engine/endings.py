@@ -28,8 +28,9 @@ def ending_of(live: LiveRun, main: asyncio.Task[Any]) -> Move | None:
         return None
     if live.time_error is not None:
         return _final(RunStatus.TIMED_OUT, "run.timed_out", live.time_error)
-    if isinstance(error, ContinueAsNew) and not live.cancel_delivered:
-        return _continued(live, error.payload)
+    continued = _continuation(error)
+    if continued is not None and not live.cancel_delivered:
+        return _continued(live, continued.payload)
     if live.cancel_delivered:
         value = {"type": "Canceled", "message": live.row.get("cancel_reason") or "Cancelled."}
         return _final(RunStatus.CANCELED, "run.canceled", value)
@@ -40,6 +41,13 @@ def ending_of(live: LiveRun, main: asyncio.Task[Any]) -> Move | None:
             return None
         return _completed(main.result())
     return _failed(live, error)
+
+
+def _continuation(error: BaseException | None) -> ContinueAsNew | None:
+    """What asked for a new generation: by itself, or alone in what a TaskGroup raised."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, ContinueAsNew) else None
 
 
 def _continued(live: LiveRun, payload: str) -> Move:

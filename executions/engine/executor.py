@@ -234,6 +234,7 @@ class Executor:
             run = row["id"]
             records, found = claimed.records.get(run, []), claimed.found.get(run) or Findings()
             self._begin(LiveRun(row, records, found, self))
+        failpoints.hit("claim.begun")
         return len(claimed.rows), claimed.more
 
     def _begin(self, live: LiveRun) -> None:
@@ -273,8 +274,8 @@ class Executor:
         if self.hand.get(live.id) is live:
             del self.hand[live.id]
             self._wanted.set()
-        if live.moments.parked_until is not None:
-            self.ticker.wake_at(live.moments.parked_until - self.clock.now())
+        if live.moments.parking.until is not None:
+            self.ticker.wake_at(live.moments.parking.until - self.clock.now())
 
     def cancel_code(self, live: LiveRun) -> None:
         """Raises CancelledError in the run's code."""

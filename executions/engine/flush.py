@@ -298,11 +298,9 @@ async def _write_metadata(
 async def _resolve_family(conn: Connection, ended: Sequence[LiveRun]) -> list[str]:
     """What the end of these runs means for parents that wait and children that are open."""
     woken: list[str] = []
-    waited = [
-        (live.parent_id or "", live.parent_step) for live in ended if live.parent_step is not None
-    ]
+    waited = [live.id for live in ended if live.parent_step is not None]
     if waited:
-        cursor = await conn.execute(sql.CHILDREN_ENDED, _columns(waited, 2))
+        cursor = await conn.execute(sql.CHILDREN_ENDED, (waited,))
         woken += [row[0] for row in await cursor.fetchall()]
     parents = [live.id for live in ended if live.has_children]
     if parents:

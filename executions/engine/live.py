@@ -68,6 +68,7 @@ class LiveRun:
         self.loop = host.loop
 
         self.recorded = Recorded(records, run_attempt=self.attempt)
+        self.has_journal = bool(records)
         self.replaying = self.recorded.has_any_outcome
         # Those of an earlier generation are not in the journal.
         self.has_children = row["generation"] > 0 or any(
@@ -118,7 +119,8 @@ class LiveRun:
     @property
     def was_away(self) -> bool:
         """Whether the run comes back, after a wait or from a worker that died."""
-        return bool(self.row["flush_no"])
+        begins_anew = self.row["generation"] > 0 and self.attempt == 1 and not self.has_journal
+        return bool(self.row["flush_no"]) and not begins_anew
 
     def future(self) -> EngineFuture:
         """A future that only the engine resolves."""
@@ -146,16 +148,16 @@ class LiveRun:
             self._check_duration()
         if self.row["deadline_at"] is not None:
             left = self.row["deadline_at"].timestamp() - self.host.clock.now()
-            self._call_in(left, self.out_of_time, "run_timeout")
+            self.call_in(left, self.out_of_time, "run_timeout")
 
     def _check_duration(self) -> None:
         left = self.row["max_duration"] - self.active_ms() / 1000
         if left > 0:
-            self._call_in(left, self._check_duration)
+            self.call_in(left, self._check_duration)
         else:
             self.out_of_time("max_duration")
 
-    def _call_in(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
+    def call_in(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
         """A timer that ends with the run's stay here: a parked run must leave nothing behind."""
         self.timers.append(
             self.loop.call_later(max(0.0, seconds), callback, *args, context=self.host.context)
@@ -164,7 +166,7 @@ class LiveRun:
     @property
     def is_leaving(self) -> bool:
         """Whether a move out of EXECUTING is on its way to the database, or written."""
-        return self.moments.parking or self.ending is not None or self.dead
+        return self.moments.parking.is_under_way or self.ending is not None or self.dead
 
     @property
     def is_over(self) -> bool:
@@ -236,8 +238,7 @@ class LiveRun:
             self.host.let_go(self)
         elif self.ending is None:
             # Somebody woke the run while it was parking: look at its waits again.
-            self.moments.parking = False
-            self.moments.parked_until = None
+            self.moments.parking.take_back()
             self.cancel_requested |= result.cancel_requested
             self.pause_requested = result.pause_requested
             self.host.lookups.soon(self)
@@ -299,7 +300,7 @@ class LiveRun:
 
     def limit_clean_up(self, status: RunStatus) -> None:
         """Ends the run with `status` if its clean-up takes too long."""
-        self._call_in(_CLEAN_UP_SECONDS, self._overdue, status)
+        self.call_in(_CLEAN_UP_SECONDS, self._overdue, status)
 
     def _overdue(self, status: RunStatus) -> None:
         error = self.time_error or {"type": "Canceled", "message": "The run was cancelled."}
@@ -329,7 +330,7 @@ class LiveRun:
             return
         self.ending = move
         if move.wait is not None:
-            self.moments.parked_until = self.host.clock.now() + move.wait
+            self.moments.parking.until = self.host.clock.now() + move.wait
         self.outbox.batch.move = move
         self.outbox.mark()
 

@@ -38,9 +38,11 @@ async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> C
         claims = await conn.cursor(row_factory=dict_row).execute(
             sql.CLAIM, (runs, suspects, fence, worker)
         )
+        data = await conn.execute(sql.LOAD_DATA, (worker, fence))
         journals = await conn.cursor(row_factory=dict_row).execute(sql.LOAD_STEPS, (worker, fence))
         probe = await conn.execute(gates.PROBE)
         rows = await claims.fetchall()
+        _add_data(rows, await data.fetchall())
         recorded = await journals.fetchall()
         gated = await probe.fetchone()
     return await _claimed(conn, rows, recorded, more=gated is not None and gated[0])
@@ -52,9 +54,21 @@ async def claim_gated(conn: Connection, worker: str, *, runs: int, suspects: int
     rows, was_passed_over = await gates.claim(conn, worker, fence, runs=runs, suspects=suspects)
     recorded: list[Row] = []
     if rows:
-        journals = await conn.cursor(row_factory=dict_row).execute(sql.LOAD_STEPS, (worker, fence))
-        recorded = await journals.fetchall()
+        async with conn.pipeline():
+            cursor = conn.cursor(row_factory=dict_row)
+            data = await conn.execute(sql.LOAD_DATA, (worker, fence))
+            journals = await cursor.execute(sql.LOAD_STEPS, (worker, fence))
+            _add_data(rows, await data.fetchall())
+            recorded = await journals.fetchall()
     return await _claimed(conn, rows, recorded, more=was_passed_over)
+
+
+def _add_data(rows: list[Row], data: list[tuple[str, Any, Any]]) -> None:
+    """Puts beside each run what it was given; one lost again since its claim is left out."""
+    given = {run: (payload, metadata) for run, payload, metadata in data}
+    rows[:] = [row for row in rows if row["id"] in given]
+    for row in rows:
+        row["payload"], row["first_metadata"] = given[row["id"]]
 
 
 async def _claimed(

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
+from executions.engine.bodies import in_body
 from executions.engine.live import LiveRun, current_live
 from executions.engine.replay import JournalMismatch
-from executions.engine.steps import in_body
 
 
 class EngineLoop(asyncio.SelectorEventLoop):

@@ -6,19 +6,16 @@ which decides by who came first decides the same way again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-
-from executions.engine import failpoints, replay
+from executions.engine import replay
+from executions.engine.parking import Parking
 from executions.engine.quiet import EngineFuture, Mood, mood
 from executions.engine.replay import Record
-from executions.engine.rows import Batch, Move, StepRow
+from executions.engine.rows import Batch, StepRow
 from executions.engine.waits import Findings, Wait, outcome_of
 from executions.rules.statuses import RunStatus, StepStatus
 from executions.rules.values import encode
@@ -52,12 +49,7 @@ class Moments:
 
     def __init__(self, live: LiveRun, findings: Findings) -> None:
         self.waits: dict[str, Wait] = {}
-        self.parking = False
-        self.parked_until: float | None = None
-        # Called once before the run leaves memory to wait: the task's `on_wait`.
-        self.before_parking: Callable[[], Coroutine[Any, Any, None]] | None = None
-        self._told_of_parking = False
-        self._is_telling = False
+        self.parking = Parking(live, self.poke)
         self._live = live
         self._findings = findings
         self._taken_signals: set[str] = set()
@@ -68,8 +60,6 @@ class Moments:
         self._releases: deque[Release] = deque()
         self._poked = False
         self._calm = 0
-        self._has_warned = False
-        self._timer: asyncio.TimerHandle | None = None
 
     # ---- outcomes on their way ------------------------------------------------------------------
 
@@ -139,8 +129,12 @@ class Moments:
         await future
 
     async def frontier(self) -> None:
-        """Returns when the replay is over, and no pause asked for: no new body starts before."""
-        if self._live.replaying or self._live.is_pausing:
+        """Returns when the replay is over and nobody asked for a pause or a cancellation.
+
+        No new body starts before; a cancelled run goes on here with its clean-up.
+        """
+        live = self._live
+        if live.replaying or live.is_pausing or (live.must_stop and not live.cancel_delivered):
             future = self._live.future()
             self._held.append(future)
             self.poke()
@@ -150,7 +144,7 @@ class Moments:
         """Registers a wait; its future gives the outcome."""
         live = self._live
         self.waits[wait.key] = wait
-        self._told_of_parking = False
+        self.parking.is_told = False
         wait.future.add_done_callback(lambda _: self.waits.pop(wait.key, None))
         # What it waits for may have come before the wait began: while the run waited for something
         # else, or with a wake that was taken note of already.
@@ -171,7 +165,7 @@ class Moments:
         self._findings.signals += [s for s in findings.signals if s[0] not in known]
         self._findings.signals.sort(key=lambda signal: signal[0])
         self._live.wakes = max(self._live.wakes, wakes)
-        self.parking = False
+        self.parking.is_under_way = False
         self.poke()
 
     def flushed(self, batch: Batch) -> None:
@@ -179,15 +173,15 @@ class Moments:
         for release in self._releases:
             if release.batch is batch:
                 release.batch = None
-        if len(self._live.tasks) == 1 and not self._live.replaying:
+        live = self._live
+        if len(live.tasks) == 1 and not live.replaying and not live.is_pausing:
             self._release_ready()
         else:
             self.poke()
 
     def stop(self) -> None:
         """No more moments."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self.parking.stop()
 
     # ---- quiet moments --------------------------------------------------------------------------
 
@@ -223,19 +217,20 @@ class Moments:
         """One thing in a quiet moment: release, end the replay, observe a wait, or park."""
         live = self._live
         if live.is_pausing:
-            self._pause(state)
+            self.parking.pause(state)
             return
         if self._release_ready():
-            return
-        if self._held and not live.replaying:
-            # What a pause held that was taken back before it came about.
-            self._let_held_go()
-            self.poke()
             return
         if live.replaying:
             self._replay_next(state)
         elif live.must_stop and not live.cancel_delivered:
+            # Before what a pause held goes on: it begins no new step but its clean-up.
             self._deliver_cancel()
+        elif self._held:
+            # What a pause held that was taken back before it came about.
+            if not self._releases:
+                self._let_held_go()
+                self.poke()
         elif not (self._release_asked() or self._observe_one()):
             self._park_or_wait(state)
 
@@ -347,91 +342,9 @@ class Moments:
             # The release hands the value to the wait's own future.
             self._releases[-1].future = wait.future
 
-    # ---- parking --------------------------------------------------------------------------------
-
     def _park_or_wait(self, state: Mood) -> None:
-        live = self._live
-        now = live.host.clock.now()
-        until = min((w.until for w in self.waits.values() if w.until is not None), default=None)
         if self._must_look and self.waits:
             self._must_look = False
-            live.host.lookups.soon(live)
-        elif not self._may_park(state) or (until is not None and until - now < live.host.linger):
-            if until is not None:
-                self._arm(until)
-            if state is Mood.BLOCKED and not live.bodies and not self._releases:
-                live.rest()
-            if settings.FLOWMAESTRO.DEBUG_RUNS and not live.bodies:
-                self._warn(state)
-        elif self.before_parking is not None and not self._told_of_parking:
-            self._told_of_parking = True
-            live.host.spawn(self._tell_of_parking())
+            self._live.host.lookups.soon(self._live)
         else:
-            failpoints.hit("park.before")
-            self.parking = True
-            self.parked_until = until
-            live.outbox.batch.move = Move(
-                status=RunStatus.WAITING,
-                event="run.waiting",
-                seen=live.wakes,
-                wait=None if until is None else max(0.0, until - now),
-            )
-            live.outbox.mark()
-
-    async def _tell_of_parking(self) -> None:
-        assert self.before_parking is not None
-        self._is_telling = True
-        try:
-            await self.before_parking()
-        finally:
-            self._is_telling = False
-            self.poke()
-
-    def _pause(self, state: Mood) -> None:
-        """Lets the bodies under way end and be stored; then the run leaves memory, held."""
-        if self._is_at_rest(state):
-            live = self._live
-            self.parking = True
-            live.outbox.batch.move = Move(
-                status=RunStatus.PAUSED, event="run.paused", seen=live.wakes
-            )
-            live.outbox.mark()
-
-    def _may_park(self, state: Mood) -> bool:
-        return (
-            self._is_at_rest(state)
-            and bool(self.waits)
-            and not self._releases
-            and not self._is_telling
-        )
-
-    def _is_at_rest(self, state: Mood) -> bool:
-        """Whether nothing of the run's goes on here."""
-        live = self._live
-        return (
-            state is Mood.BLOCKED
-            and not live.bodies
-            and not live.thread_busy
-            and not live.reloading
-            and not live.outbox.is_awaited
-            and not live.has_user_timer()
-            and all(job.done() for job in live.abandoned)
-        )
-
-    def _warn(self, state: Mood) -> None:
-        live = self._live
-        outside = state is Mood.FOREIGN or live.has_user_timer()
-        if outside and not live.thread_busy and not self._has_warned:
-            self._has_warned = True
-            logger.warning(
-                "Run %s waits outside its context, which keeps it in memory and is forgotten with "
-                "it; wait by ctx.sleep and the like.",
-                live.id,
-            )
-
-    def _arm(self, until: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        live = self._live
-        delay = max(0.0, until - live.host.clock.now())
-        self._timer = live.loop.call_later(delay, self.poke, context=live.host.context)
+            self.parking.try_to_park(state, self.waits.values(), has_news=bool(self._releases))

@@ -6,30 +6,43 @@ import functools
 
 from django.conf import settings
 
+from executions.engine.bodies import in_body
 from executions.engine.live import LiveRun, RunGone
-from executions.engine.steps import in_body
 from executions.errors import Conflict
 from executions.rules import metadata
 from executions.rules.values import Json, encode, plain_text
 
 
+def is_news(live: LiveRun, *, is_counted: bool) -> bool:
+    """Whether what is shown now was not shown before: a replay repeats what the code shows.
+
+    What a body shows, or a hook that no step stands behind, is no part of the replay; counted, it
+    would be taken for something else.
+    """
+    return not is_counted or in_body() or live.outbox.next_op()
+
+
 class Metadata:
     """The run's metadata: changes are published as events and never repeated by a replay."""
 
-    def __init__(self, live: LiveRun, target: str | None = None) -> None:
+    def __init__(
+        self, live: LiveRun, target: str | None = None, *, is_counted: bool = True
+    ) -> None:
         self._live = live
         self._target = target
+        self._is_counted = is_counted
 
     @property
     def parent(self) -> Metadata:
         """The parent's metadata, to be changed from here; this run's own when it has no parent."""
-        return Metadata(self._live, self._live.parent_id)
+        return Metadata(self._live, self._live.parent_id, is_counted=self._is_counted)
 
     @property
     def root(self) -> Metadata:
         """The metadata of the run that all this began with."""
         root: str | None = self._live.row["root_id"]
-        return Metadata(self._live, None if root == self._live.id else root)
+        target = None if root == self._live.id else root
+        return Metadata(self._live, target, is_counted=self._is_counted)
 
     def get(self, key: str, default: Json = None) -> Json:
         """The value as this run left it. A replay reads what the first time read.
@@ -81,15 +94,15 @@ class Metadata:
         metadata.check(operation)
         event = encode({"op": name, "key": key, "value": value}, field="metadata")
         if self._target is not None:
-            if in_body() or live.outbox.next_op():
+            if is_news(live, is_counted=self._is_counted):
                 live.on_loop(functools.partial(self._write_family, operation, event))
             return self
         after = metadata.apply(live.metadata, [operation])
         encode(after, field="metadata", limit=settings.FLOWMAESTRO.METADATA_LIMIT)
         # What a body shows is not what the code reads: a replay does not run the body again.
-        if not in_body():
+        if self._is_counted and not in_body():
             live.metadata = after
-        if in_body() or live.outbox.next_op():
+        if is_news(live, is_counted=self._is_counted):
             live.on_loop(functools.partial(self._write, operation, event))
         return self
 
@@ -108,9 +121,10 @@ class Metadata:
 class Stream:
     """An output stream: durable pieces, resumable by index."""
 
-    def __init__(self, live: LiveRun, name: str) -> None:
+    def __init__(self, live: LiveRun, name: str, *, is_counted: bool = True) -> None:
         self._live = live
         self._name = plain_text(name, field="stream", limit=128)
+        self._is_counted = is_counted
 
     def append(self, chunk: Json) -> None:
         """Appends a piece; usable inside and outside of step bodies, and from threads."""
@@ -118,5 +132,5 @@ class Stream:
         if live.dead:
             raise RunGone(f"Run {live.id} has left this process; its context is dead.")
         text = encode(chunk, field="chunk")
-        if in_body() or live.outbox.next_op():
+        if is_news(live, is_counted=self._is_counted):
             live.on_loop(functools.partial(live.append_chunk, self._name, text))

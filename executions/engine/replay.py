@@ -59,7 +59,10 @@ class Recorded:
         self.last_seq = 0
         self._strict: set[str] = set()
         self._asked: list[tuple[int, str, EngineFuture]] = []
+        # Whether the task's own code has been at work, in this attempt or an earlier one.
+        self.has_begun = False
         for record in records:
+            self.has_begun |= not record.key.startswith("@")
             self.last_seq = max(self.last_seq, record.seq or 0)
             if record.run_attempt < run_attempt and record.status == StepStatus.FAILED:
                 continue

@@ -83,25 +83,26 @@ NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
 _CANDIDATES = """
   SELECT id FROM executions_run
   WHERE status = 'QUEUED' AND stalls {comparison} 0 AND NOT is_gated
-    AND queue <> ALL (ARRAY(SELECT name FROM executions_queue WHERE is_gated))
+    AND (queue <> ALL (ARRAY(SELECT name FROM executions_queue WHERE is_gated))
+      OR cancel_requested_at IS NOT NULL)
     AND (expires_at IS NULL OR expires_at > flowmaestro_now() OR started_at IS NOT NULL)
   ORDER BY due_at{tie} LIMIT %s FOR UPDATE SKIP LOCKED
 """
-# Makes the candidates this worker's, and says what it must know of them.
+# Makes the candidates this worker's, and says what it must know of them. The array and the LIMIT
+# leave the planner no other way than one look at each index, whatever it thinks of the numbers.
 TAKE = """
 c AS (
   UPDATE executions_run SET
     status = 'EXECUTING', claim = %s::uuid, worker = %s, wake_at = NULL,
     started_at = coalesce(started_at, flowmaestro_now())
-  WHERE id IN (SELECT id FROM candidates)
+  WHERE id = ANY (ARRAY(SELECT id FROM candidates))
   RETURNING id, task, claim, wakes, flush_no, op_seq, attempt, max_attempts, active_ms,
             max_duration, deadline_at, stalls, generation,
             cancel_requested_at IS NOT NULL AS cancel_requested,
             pause_requested_at IS NOT NULL AS pause_requested,
             parent_id, parent_step, root_id, owner_id, tags, definition_id
 )
-SELECT c.*, d.payload, d.first_metadata, flowmaestro_now() AS now
-FROM c JOIN executions_rundata d ON d.run_id = c.id
+SELECT c.*, flowmaestro_now() AS now FROM c
 """
 CLAIM = f"""
 WITH fresh AS MATERIALIZED ({_CANDIDATES.format(comparison="=", tie=", id")}),
@@ -110,9 +111,15 @@ candidates AS (SELECT id FROM fresh UNION ALL SELECT id FROM suspect),
 {TAKE}
 """
 
-# The journals of the runs just claimed, and beside each open wait for a token how the token
-# stands. Sent together with the claim, as a statement of its own: its snapshot must know what the
-# run's last holder committed while the claim waited for the row.
+# What the runs just claimed were given, and their journals with how the token of each open wait
+# stands. Sent together with the claim, as statements of their own: their snapshots must know what
+# the run's last holder committed while the claim waited for the row.
+LOAD_DATA = """
+SELECT d.run_id, d.payload, d.first_metadata
+FROM executions_run r CROSS JOIN LATERAL (
+  SELECT run_id, payload, first_metadata FROM executions_rundata WHERE run_id = r.id LIMIT 1) d
+WHERE r.worker = %s AND r.status = 'EXECUTING' AND r.claim = %s::uuid
+"""
 LOAD_STEPS = """
 SELECT s.run_id, s.key, s.kind, s.status, s.seq, s.pending, s.attempt, s.run_attempt, s.input,
        s.output, s.error, s.heartbeat, s.wake_at, s.started_at,
@@ -292,13 +299,20 @@ SELECT id, claim::text, flush_no, wakes, cancel_requested_at IS NOT NULL,
 FROM executions_run WHERE id = ANY(%s)
 """
 
-_WAKE_SET = """
+
+def _wake_set(*statuses: str) -> str:
+    """Counts a resolution, and queues a run of one of the statuses."""
+    waits = f"r.status IN ({', '.join(map(repr, statuses))})"
+    return f"""
     wakes = r.wakes + 1,
-    status = CASE WHEN r.status = 'WAITING' THEN 'QUEUED' ELSE r.status END,
-    wake_at = CASE WHEN r.status = 'WAITING' THEN NULL ELSE r.wake_at END,
-    due_at = CASE WHEN r.status = 'WAITING'
+    status = CASE WHEN {waits} THEN 'QUEUED' ELSE r.status END,
+    wake_at = CASE WHEN {waits} THEN NULL ELSE r.wake_at END,
+    due_at = CASE WHEN {waits}
       THEN flowmaestro_now() - make_interval(secs => r.priority) ELSE r.due_at END
 """
+
+
+_WAKE_SET = _wake_set("WAITING")
 # Every resolution of a wait counts, whatever the status of the run: a completion that meets a
 # still EXECUTING run must not be forgotten when that run parks. The caller holds the rows' locks
 # or takes them here in id order by way of `ids`.
@@ -315,11 +329,12 @@ FROM {_unnest("x", run="text", exposed="jsonb")} WHERE d.run_id = x.run
 """
 
 # Children that ended: counted down under the parents' locks, which the flush holds; the one that
-# reaches zero wakes its parent once.
+# reaches zero wakes its parent once. A parent that has continued as new waits for none of the
+# children it had before, as their rows say; what the worker of a child knows is older.
 CHILDREN_ENDED = f"""
 WITH d AS (
-  SELECT parent, step, count(*)::int AS n
-  FROM {_unnest("x", parent="text", step="text")} GROUP BY parent, step
+  SELECT parent_id AS parent, parent_step AS step, count(*)::int AS n
+  FROM executions_run WHERE id = ANY(%s) AND parent_step IS NOT NULL GROUP BY 1, 2
 ),
 s AS (
   UPDATE executions_step t SET pending = t.pending - d.n FROM d
@@ -336,18 +351,21 @@ REQUEST_CANCEL_OF_CHILDREN = f"""
 WITH ids AS MATERIALIZED (
   SELECT id FROM executions_run
   WHERE parent_id = ANY(%s) AND finished_at IS NULL AND parent_close = 'REQUEST_CANCEL'
-    AND started_at IS NOT NULL
+    AND started_at IS NOT NULL AND status <> 'NEEDS_ATTENTION'
   ORDER BY id FOR UPDATE)
 UPDATE executions_run r SET
   cancel_requested_at = coalesce(r.cancel_requested_at, flowmaestro_now()),
-  cancel_reason = coalesce(r.cancel_reason, 'its parent ended'), {_WAKE_SET}
+  cancel_reason = coalesce(r.cancel_reason, 'its parent ended'), pause_requested_at = NULL,
+  {_wake_set("WAITING", "PAUSED")}
 FROM ids WHERE r.id = ids.id RETURNING r.id
 """
-# A child that never began has nothing to clean up, so it ends at once too.
+# A child that never began has nothing to clean up, and one that needs attention cannot; they end
+# at once too.
 TERMINATED_CHILDREN = """
 SELECT id FROM executions_run
 WHERE parent_id = ANY(%s) AND finished_at IS NULL
-  AND (parent_close = 'TERMINATE' OR parent_close = 'REQUEST_CANCEL' AND started_at IS NULL)
+  AND (parent_close = 'TERMINATE'
+    OR parent_close = 'REQUEST_CANCEL' AND (started_at IS NULL OR status = 'NEEDS_ATTENTION'))
 ORDER BY id FOR UPDATE
 """
 

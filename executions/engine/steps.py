@@ -7,13 +7,12 @@ import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
 from executions.engine import failpoints, transactional
+from executions.engine.bodies import StepContext, StepOptions, current_body
 from executions.engine.failures import (
     NotStarted,
     StepInterrupted,
@@ -22,119 +21,15 @@ from executions.engine.failures import (
     error_text,
     failure_of,
 )
-from executions.engine.live import LiveRun, RunGone
+from executions.engine.live import LiveRun
 from executions.engine.replay import Record
 from executions.engine.rows import StepRow
 from executions.engine.waits import Wait
 from executions.errors import FlowMaestroError
-from executions.rules.retry import Retry
 from executions.rules.statuses import StepStatus
 from executions.rules.values import Json, decode, encode, typed
 
-# Heartbeats closer together than this are kept in memory: the last one counts.
-_HEARTBEAT_EVERY = 1.0
 _CANCEL_SECONDS = 1.0
-
-_current: ContextVar[StepContext | None] = ContextVar("current_step", default=None)
-
-
-@dataclass(slots=True, kw_only=True)
-class StepOptions:
-    """How a step is carried out. Times are seconds."""
-
-    retry: Retry
-    timeout: float | None = None
-    schedule_to_start: float | None = None
-    schedule_to_close: float | None = None
-    heartbeat_timeout: float | None = None
-    pure: bool = False
-    at_most_once: bool = False
-    transactional: bool = False
-    kind: str = "step"
-    input: Json = None
-
-
-class StepContext:
-    """What a step's body can learn and say about its attempt; got by `current_step()`."""
-
-    __slots__ = (
-        "_is_clean_up",
-        "_options",
-        "_written_at",
-        "attempt",
-        "beaten_at",
-        "details",
-        "has_begun",
-        "is_dead",
-        "last_heartbeat",
-        "live",
-        "place",
-        "run_id",
-        "step",
-    )
-
-    def __init__(
-        self, live: LiveRun, key: str, attempt: int, last_heartbeat: Json, options: StepOptions
-    ) -> None:
-        self.run_id = live.id
-        self.step = key
-        self.attempt = attempt
-        self.last_heartbeat = last_heartbeat
-        # A step of the clean-up belongs to a run that is being cancelled already.
-        self._is_clean_up = live.cancel_delivered
-        self.is_dead = False
-        self.has_begun = False
-        self.live = live
-        self.beaten_at = live.loop.time()
-        self.details: Json = None
-        self._options = options
-        self._written_at = 0.0
-        # Where the outcome of a transactional step goes.
-        self.place: Any = None
-
-    @property
-    def key(self) -> str:
-        """The same for every attempt and replay: what to hand to an idempotent API."""
-        return f"{self.run_id}:{self.step}"
-
-    def heartbeat(self, details: Json = None) -> None:
-        """Says the attempt is alive; the next attempt reads the last details.
-
-        Raises RunGone when the run was cancelled, lost, or this attempt has timed out.
-        """
-        is_told = self.live.must_stop and not self._is_clean_up
-        if self.is_dead or self.live.dead or is_told:
-            raise RunGone(f"The attempt of {self.key} is over.")
-        text = encode(details, field="heartbeat")
-        self.details = details
-        self.live.loop.call_soon_threadsafe(
-            functools.partial(self._beat, text), context=self.live.host.context
-        )
-
-    def _beat(self, details: str) -> None:
-        now = self.live.loop.time()
-        self.beaten_at = now
-        if self.is_dead or self.live.dead or now - self._written_at < _HEARTBEAT_EVERY:
-            return
-        self._written_at = now
-        row = StepRow(
-            self.step, self._options.kind, StepStatus.STARTED, attempt=self.attempt,
-            run_attempt=self.live.attempt, heartbeat=details,
-        )  # fmt: skip
-        self.live.outbox.put(row, "step.heartbeat", row)
-
-
-def current_step() -> StepContext:
-    """The step whose body is running. Raises RuntimeError outside of one."""
-    step = _current.get()
-    if step is None:
-        raise RuntimeError("current_step() is for the body of a step.")
-    return step
-
-
-def in_body() -> bool:
-    """Whether the caller runs inside a step's body."""
-    return _current.get() is not None
 
 
 def return_hint(function: Callable[..., Any]) -> object:
@@ -255,16 +150,11 @@ class StepRun:
         live = self.live
         task = asyncio.current_task()
         assert task is not None
-        token = _current.set(context)
+        token = current_body.set(context)
         live.bodies.add(task)
         try:
             body = self._call(context)
-            limit = self._time_left()
-            options = self.options
-            if (limit, options.heartbeat_timeout, options.schedule_to_start) == (None, None, None):
-                value = await body
-            else:
-                value = await self._in_time(body, limit, context)
+            value = await (self._in_time(body, context) if self.options.is_timed else body)
             # A plain function may hand out a coroutine: `lambda: fetch(url)`.
             return await value if inspect.iscoroutine(value) else value
         except (SystemExit, KeyboardInterrupt) as error:
@@ -275,64 +165,71 @@ class StepRun:
             raise contained(error) from error
         finally:
             live.bodies.discard(task)
-            _current.reset(token)
+            current_body.reset(token)
 
     def _call(self, context: StepContext) -> Awaitable[Any]:
         if self.options.transactional:
             return transactional.carry_out(self, context)
         if inspect.iscoroutinefunction(self.function):
-            context.has_begun = True
+            context.begin()
             return self.function(*self.args)
         return self.live.host.on_thread(self.live, functools.partial(self._begun, context), ())
 
     def _begun(self, context: StepContext) -> Any:
         """The body, now that there is a thread for it."""
-        context.has_begun = True
+        context.begin()
         return self.function(*self.args)
 
-    def _time_left(self) -> float | None:
-        """Seconds this attempt may take: its own limit, and what is left for all attempts."""
-        options = self.options
-        limits = [] if options.timeout is None else [options.timeout]
-        if options.schedule_to_close is not None and self.first_started is not None:
+    def _time_left(self, own: float | None) -> float | None:
+        """Seconds until a limit of its own is over, or all attempts have had their time."""
+        limits = [] if own is None else [own]
+        whole = self.options.schedule_to_close
+        if whole is not None and self.first_started is not None:
             spent = self.live.host.clock.now() - self.first_started
-            limits.append(max(0.0, options.schedule_to_close - spent))
+            limits.append(max(0.0, whole - spent))
         return min(limits, default=None)
 
-    async def _in_time(
-        self, body: Awaitable[Any], limit: float | None, context: StepContext
-    ) -> Any:
-        watch = self.options.heartbeat_timeout
+    async def _in_time(self, body: Awaitable[Any], context: StepContext) -> Any:
+        if not context.has_begun:
+            context.begun = self.live.loop.create_future()
         future = asyncio.ensure_future(body)
-        loop = self.live.loop
-        deadline = None if limit is None else loop.time() + limit
-        start = self.options.schedule_to_start
-        must_begin = None if start is None else loop.time() + start
         try:
-            while True:
-                ends = [] if deadline is None else [deadline]
-                if must_begin is not None and context.has_begun:
-                    must_begin = None
-                if must_begin is not None:
-                    ends.append(must_begin)
-                if watch is not None:
-                    ends.append(context.beaten_at + watch)
-                left = max(0.0, min(ends) - loop.time()) if ends else None
-                await asyncio.wait({future}, timeout=left)
-                if future.done():
-                    return future.result()
-                if deadline is not None and loop.time() >= deadline:
-                    raise StepTimeout(f"The attempt took longer than {limit:g} s.")
-                if must_begin is not None and not context.has_begun and loop.time() >= must_begin:
-                    raise NotStarted(f"No thread was free for it within {start:g} s.")
-                if watch is not None and loop.time() >= context.beaten_at + watch:
-                    raise StepTimeout(f"No heartbeat for {watch:g} s.")
+            if context.begun is not None:
+                await self._until_begun(future, context.begun)
+            return await self._until_done(future, context)
         finally:
             if not future.done():
                 context.is_dead = True
                 future.cancel()
                 # The next attempt should not meet this one still at work.
                 await asyncio.wait({future}, timeout=_CANCEL_SECONDS)
+
+    async def _until_begun(self, future: asyncio.Future[Any], begun: asyncio.Future[None]) -> None:
+        """Waits for a thread. The limits of the attempt itself do not count yet."""
+        start = self.options.schedule_to_start
+        limit = self._time_left(start)
+        await asyncio.wait({future, begun}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done() and not begun.done():
+            if limit == start:
+                raise NotStarted(f"No thread was free for it within {limit:g} s.")
+            raise StepTimeout(f"No thread was free for it within the {limit:g} s that were left.")
+
+    async def _until_done(self, future: asyncio.Future[Any], context: StepContext) -> Any:
+        loop, watch = self.live.loop, self.options.heartbeat_timeout
+        limit = self._time_left(self.options.timeout)
+        deadline = None if limit is None else loop.time() + limit
+        while True:
+            ends = [] if deadline is None else [deadline]
+            if watch is not None:
+                ends.append(context.beaten_at + watch)
+            left = max(0.0, min(ends) - loop.time()) if ends else None
+            await asyncio.wait({future}, timeout=left)
+            if future.done():
+                return future.result()
+            if deadline is not None and loop.time() >= deadline:
+                raise StepTimeout(f"The attempt took longer than {limit:g} s.")
+            if watch is not None and loop.time() >= context.beaten_at + watch:
+                raise StepTimeout(f"No heartbeat for {watch:g} s.")
 
     def _next_delay(self, attempt: int, error: Exception) -> float | None:
         """Seconds until the next attempt; None when there is none."""
@@ -402,7 +299,6 @@ class StepRun:
         assert future is not None
         failpoints.hit("step.before_failure")
         await future
-        failpoints.hit("step.after_failure")
 
     def _interrupted(self, attempts: int) -> StepInterrupted:
         message = (

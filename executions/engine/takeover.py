@@ -34,6 +34,10 @@ SELECT id FROM executions_run
 WHERE status IN ('QUEUED', 'DELAYED') AND expires_at <= flowmaestro_now() AND started_at IS NULL
 LIMIT {_LIMIT} FOR UPDATE SKIP LOCKED
 """
+_STILL_EXPIRED = """
+SELECT id FROM executions_run
+WHERE id = ANY(%s) AND status IN ('QUEUED', 'DELAYED') AND started_at IS NULL
+"""
 # A run out of time that has begun is entered again to clean up; one that has not just ends.
 _OVERDUE = f"""
 SELECT id, status = 'WAITING' AND started_at IS NOT NULL FROM executions_run
@@ -71,10 +75,11 @@ def _expire(cursor: CursorWrapper) -> None:
     if expired:
         error = {"type": "Expired", "message": "It did not start within its ttl."}
         with transaction.atomic():
-            moves.end(
-                cursor, expired, RunStatus.EXPIRED, error, "run.expired",
-                only=(RunStatus.QUEUED, RunStatus.DELAYED),
-            )  # fmt: skip
+            moves.lock(cursor, expired)
+            # One may have begun meanwhile, and be queued again.
+            cursor.execute(_STILL_EXPIRED, [expired])
+            expired = [row[0] for row in cursor.fetchall()]
+            moves.end(cursor, expired, RunStatus.EXPIRED, error, "run.expired")
             failpoints.hit("tick.before_expiry_commit")
         failpoints.hit("tick.after_expiry_commit")
     cursor.execute(_OVERDUE)
@@ -140,9 +145,17 @@ _HELD = """
 SELECT id, stalls FROM executions_run WHERE worker = %s AND status = 'EXECUTING' ORDER BY id
 FOR UPDATE
 """
+# A run that is to be convicted tells its parent, which is locked in one order with the rest.
+_LOCK_HELD = """
+SELECT id FROM executions_run WHERE id IN (
+  SELECT id FROM executions_run WHERE worker = %s AND status = 'EXECUTING'
+  UNION ALL SELECT parent_id FROM executions_run
+  WHERE worker = %s AND status = 'EXECUTING' AND stalls + 1 >= %s)
+ORDER BY id FOR UPDATE
+"""
 _REQUEUE = """
 UPDATE executions_run SET status = 'QUEUED', claim = NULL, worker = NULL, wakes = wakes + 1,
-  stalls = stalls + CASE WHEN id = ANY(%s) THEN 1 ELSE 0 END,
+  stalls = stalls + 1,
   due_at = flowmaestro_now() - make_interval(secs => priority)
 WHERE id = ANY(%s)
 """
@@ -163,8 +176,9 @@ def take_over(
 ) -> bool:
     """Requeues the runs of one dead worker; whether there was one.
 
-    Its row is locked and re-checked here, so that a heartbeat and a takeover cannot both win. When
-    it died holding a suspect, only the suspect is counted; else every run it held.
+    Its row is locked and re-checked here, so that a heartbeat and a takeover cannot both win. All
+    that it held become suspects; but when it held one already, only that one can be convicted.
+    Without the former, a poison run that nobody suspects would convict one suspect after another.
     """
     failpoints.hit("takeover.before")
     with transaction.atomic():
@@ -177,11 +191,12 @@ def take_over(
             "UPDATE executions_worker SET dead_at = flowmaestro_now() WHERE id = %s", [worker]
         )
         failpoints.hit("takeover.marked")
+        cursor.execute(_LOCK_HELD, [worker, worker, limit])
         cursor.execute(_HELD, [worker])
         held = cursor.fetchall()
         suspects = [run for run, stalls in held if stalls > 0]
-        counted = suspects or [run for run, _ in held]
-        convicted = [run for run, stalls in held if run in counted and stalls + 1 >= limit]
+        accused = suspects or [run for run, _ in held]
+        convicted = [run for run, stalls in held if run in accused and stalls + 1 >= limit]
         if convicted:
             error = {
                 "type": "WorkerDied",
@@ -193,7 +208,7 @@ def take_over(
             )
             moves.end(cursor, convicted, RunStatus.CRASHED, error, "run.crashed")
         innocent = [run for run, _ in held if run not in convicted]
-        cursor.execute(_REQUEUE, [counted, innocent])
+        cursor.execute(_REQUEUE, [innocent])
         cursor.execute(sql.NOTIFY, [""])
         failpoints.hit("takeover.before_commit")
     failpoints.hit("takeover.after_commit")

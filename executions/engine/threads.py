@@ -9,10 +9,10 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
+from executions.engine.bodies import in_body
 from executions.engine.context import Context
 from executions.engine.failures import contained
 from executions.engine.live import LiveRun, RunGone
-from executions.engine.steps import in_body
 from executions.errors import Conflict
 
 _SYNCHRONOUS = frozenset({"run_id", "attempt", "owner", "tags", "is_cancelled"})

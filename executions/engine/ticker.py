@@ -14,6 +14,7 @@ from django.db import Error, InterfaceError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
 from executions.engine import failpoints, sql, takeover
+from executions.engine.housekeeping import Housekeeping
 from executions.engine.processes import host_name, process_started
 from executions.rules.ids import new_id
 
@@ -52,6 +53,7 @@ class Ticker:
         self._next = 0.0
         self._beaten_at = 0.0
         self._healthy_since: float | None = None
+        self._housekeeping = Housekeeping()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def register(self) -> None:
@@ -88,7 +90,10 @@ class Ticker:
 
     def parts(self) -> tuple[Callable[[CursorWrapper], float | None], ...]:
         """What a tick does, in order; the last one gives the seconds until the next timer."""
-        return (self._beat, takeover.tick, self._take_over, self._poll, self._next_timer)
+        return (
+            self._beat, takeover.tick, self._take_over, self._poll, self._housekeeping.tick,
+            self._next_timer,
+        )  # fmt: skip
 
     def _run(self) -> None:
         pause = 0.0
@@ -118,7 +123,9 @@ class Ticker:
                     self._check_lease()
                     return _TICK_SECONDS
         self._executor.look()
-        return min(_TICK_SECONDS, max(_SOONEST_TICK, _TICK_SECONDS if after is None else after))
+        # Several heartbeats fit into a lease, however short.
+        longest = min(_TICK_SECONDS, self._lease / 8)
+        return min(longest, max(_SOONEST_TICK, longest if after is None else after))
 
     def _next_timer(self, cursor: CursorWrapper) -> float | None:
         """Seconds until the next timer of any run goes off."""

@@ -16,7 +16,8 @@ from executions.rules.statuses import StepStatus
 from executions.rules.values import Json, decode, encode, typed
 
 if TYPE_CHECKING:
-    from executions.engine.steps import StepContext, StepRun
+    from executions.engine.bodies import StepContext
+    from executions.engine.steps import StepRun
 
 _FENCE = """
 UPDATE executions_run SET event_seq = event_seq + 1, stalls = 0
@@ -90,7 +91,7 @@ async def committed(step: StepRun, context: StepContext) -> str | None:
 
 
 def _body(step: StepRun, context: StepContext, reserve: Any) -> str:
-    context.has_begun = True
+    context.begin()
     try:
         with transaction.atomic():
             failpoints.hit("transactional.before_body")

@@ -30,6 +30,7 @@ class Queue(models.Model):
 
     class Meta:
         ordering = ("name",)
+        permissions = (("manage_queue", "Can pause, resume and limit queues"),)
         constraints = (
             models.CheckConstraint(
                 name="queue_limit_positive",

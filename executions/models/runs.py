@@ -106,6 +106,13 @@ class Run(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        permissions = (
+            ("cancel_run", "Can cancel runs"),
+            ("terminate_run", "Can terminate runs"),
+            ("pause_run", "Can pause and resume runs"),
+            ("release_run", "Can release runs that need attention"),
+            ("replay_run", "Can replay and fork runs"),
+        )
         constraints = (
             models.CheckConstraint(
                 name="run_status_known", condition=Q(status__in=list(RunStatus))
@@ -177,6 +184,12 @@ class Run(models.Model):
             ),
             models.Index(name="run_of_task", fields=("task", "id")),
             models.Index(name="run_of_status", fields=("status", "id")),
+            models.Index(name="run_in_queue", fields=("queue", "id")),
+            models.Index(
+                name="run_of_fork",
+                fields=("forked_from", "id"),
+                condition=Q(forked_from__isnull=False),
+            ),
             GinIndex(name="run_tags", fields=("tags",), condition=~Q(tags=[])),
         )
 

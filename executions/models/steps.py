@@ -108,6 +108,8 @@ class Signal(models.Model):
                 fields=("run", "name", "id"),
                 condition=Q(consumed_by__isnull=True),
             ),
+            # A run that is pruned takes its signals along.
+            models.Index(name="signal_of_run", fields=("run",)),
         )
 
     def __str__(self) -> str:

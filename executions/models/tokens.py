@@ -32,6 +32,7 @@ class WaitToken(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        permissions = (("complete_waittoken", "Can complete wait tokens"),)
         constraints = (
             models.CheckConstraint(
                 name="token_status_known", condition=Q(status__in=list(TokenStatus))
@@ -48,6 +49,7 @@ class WaitToken(models.Model):
                 fields=("timeout_at",),
                 condition=Q(status="WAITING", timeout_at__isnull=False),
             ),
+            models.Index(name="token_alone", fields=("id",), condition=Q(run__isnull=True)),
         )
 
     def __str__(self) -> str:
