@@ -16,6 +16,8 @@ from urllib.parse import quote
 import django
 import pytest
 
+pytest_plugins = ["executions.testing.plugin"]
+
 DATA_DIR = Path(tempfile.mkdtemp(prefix="fm-test-"))
 # A developer's own settings must not decide what tests see.
 for _name in [name for name in os.environ if name.startswith("FLOWMAESTRO_")]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from executions.engine import steps
+from executions.engine import bodies
 from executions.engine.failures import StepFailed
 from executions.rules.retry import Retry
 
@@ -111,7 +111,7 @@ class FakeContext:
     def _key(self, name: str) -> str:
         task = asyncio.current_task()
         assert self._user in (None, task) or self._user.done(), "a branch is needed"
-        assert steps._current.get() is None, "the context is not for bodies"
+        assert bodies.current_body.get() is None, "the context is not for bodies"
         self._user = task
         key = self._scope + name
         assert key not in self.world.asked, f"two steps {key}"
@@ -157,7 +157,7 @@ class FakeContext:
     async def _body(
         self, key: str, number: int, function: Any, args: tuple[Any, ...], timeout: float | None
     ) -> Json:
-        token = steps._current.set(FakeStep(key, number))  # type: ignore[arg-type]
+        token = bodies.current_body.set(FakeStep(key, number))  # type: ignore[arg-type]
         self.world.running += 1
         self.world.most_running = max(self.world.most_running, self.world.running)
         try:
@@ -168,7 +168,7 @@ class FakeContext:
                 return await asyncio.to_thread(function, *args)
         finally:
             self.world.running -= 1
-            steps._current.reset(token)
+            bodies.current_body.reset(token)
 
     def _outcome(self, key: str) -> Json:
         entry = self.world.journal[key]

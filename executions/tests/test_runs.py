@@ -338,26 +338,30 @@ def test_concurrent_claims_of_one_key_start_one_run(transactional_db):
 # ---- when a run starts and how long it may take -------------------------------------------------
 
 
-def test_a_delayed_run_starts_when_its_time_has_come(executor):
-    handle = runs.trigger("runs.echo", 1, delay=0.3)
+def test_a_delayed_run_starts_when_its_time_has_come(engine):
+    handle = engine.trigger("runs.echo", 1, delay=0.3)
+    engine.advance(seconds=0.299999)
     assert handle.retrieve().status == "DELAYED"
-    assert handle.result(timeout=5) == {"payload": 1}
+    engine.advance(seconds=0.000001)
+    assert handle.result() == {"payload": 1}
     run = handle.retrieve()
-    assert run.started_at - run.created_at >= timedelta(seconds=0.3)
+    assert run.started_at - run.created_at == timedelta(seconds=0.3)
 
 
-def test_a_run_that_does_not_start_within_its_ttl_expires(executor):
+def test_a_run_that_does_not_start_within_its_ttl_expires(engine):
     @task("runs.only-started-in-time")
     async def late(payload, ctx):
         raise AssertionError("It must not start.")
 
-    Run.objects.filter(pk=(expired := late.trigger(delay="1h", ttl=5)).id).update(
-        expires_at=datetime(2020, 1, 1, tzinfo=UTC)
-    )
-    run = until_status(expired.id, "EXPIRED")
-    assert (run.started_at, run.error["type"]) == (None, "Expired")
+    expired = engine.trigger(late, delay="1h", ttl=5)
+    Run.objects.filter(pk=expired.id).update(expires_at=engine.now() + timedelta(minutes=59))
+    engine.advance(minutes=58)
+    assert expired.retrieve().status == "DELAYED"
+    engine.advance(minutes=2)
+    run = expired.retrieve()
+    assert (run.status, run.started_at, run.error["type"]) == ("EXPIRED", None, "Expired")
     with pytest.raises(runs.RunFailed, match="EXPIRED"):
-        expired.result(timeout=1)
+        expired.result()
 
 
 def test_a_ttl_says_nothing_about_a_run_that_started(executor):
@@ -430,11 +434,13 @@ def test_a_run_that_outlasts_its_run_timeout_cleans_up_and_is_timed_out(executor
     assert ran[run.id] == ["work", "clean-up"]
 
 
-def test_a_parked_run_is_timed_out_by_its_run_timeout(executor):
-    handle = runs.trigger("runs.sleepy", run_timeout=600)
-    until_parked(executor, handle.id)
-    Run.objects.filter(pk=handle.id).update(deadline_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert until_status(handle.id, "TIMED_OUT").error["code"] == "RUN_TIMEOUT"
+def test_a_parked_run_is_timed_out_by_its_run_timeout(engine):
+    handle = engine.trigger("runs.sleepy", run_timeout=600)
+    engine.advance(seconds=599)
+    assert handle.retrieve().status == "WAITING"
+    engine.advance(seconds=1)
+    run = handle.retrieve()
+    assert (run.status, run.error["code"]) == ("TIMED_OUT", "RUN_TIMEOUT")
 
 
 def test_a_run_that_is_active_for_longer_than_max_duration_is_timed_out(executor):
@@ -724,7 +730,7 @@ def test_a_finished_run_can_be_asked_without_any_worker(executors):
     handle = runs.trigger("runs.echo", metadata={"a": 1})
     handle.result(timeout=5)
     executor.stop(0)
-    assert runs.query(handle.id) == {"status": "COMPLETED", "metadata": {"a": 1}}
+    assert runs.query(handle.id) == {"status": "COMPLETED", "metadata": {"a": 1}, "exposed": {}}
 
 
 def test_a_replay_is_a_new_run_with_the_same_payload(executor):

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -292,22 +292,22 @@ def test_a_long_back_off_parks_the_run(executors):
     assert ran[handle.id] == ["try", "try"]
 
 
-def test_the_delay_grows_by_the_policy(executor):
+def test_the_delay_grows_by_the_policy(engine):
     @task("steps.growing", retry=ONCE)
     async def growing(payload, ctx):
-        retry = Retry(max_attempts=3, min_timeout=0.05, factor=3, randomize=False)
+        retry = Retry(max_attempts=4, min_timeout=0.5, factor=30, max_timeout=60, randomize=False)
         await ctx.step("try", stamp, retry=retry)
 
+    begun = engine.now()
     stamps: list[float] = []
 
     def stamp() -> None:
-        stamps.append(time.monotonic())
-        if len(stamps) < 3:
+        stamps.append((engine.now() - begun).total_seconds())
+        if len(stamps) < 4:
             raise ValueError
 
-    growing.trigger().result(timeout=5)
-    assert stamps[1] - stamps[0] >= 0.045
-    assert stamps[2] - stamps[1] >= 0.14
+    engine.trigger(growing).result(timeout=100)
+    assert stamps == [0, 0.5, 15.5, 75.5]
 
 
 @pytest.mark.parametrize("raised", [SystemExit(2), asyncio.CancelledError()])
@@ -380,17 +380,17 @@ def test_the_last_attempt_that_takes_too_long_fails_the_step(executor):
     assert until_status(too_slow.trigger().id, "FAILED").error["type"] == "StepTimeout"
 
 
-def test_all_attempts_together_end_within_schedule_to_close(executor):
+def test_all_attempts_together_end_within_schedule_to_close(engine):
     @task("steps.closing", retry=ONCE)
     async def closing(payload, ctx):
-        retry = Retry(max_attempts=100, min_timeout=0.02, factor=1, randomize=False)
-        await ctx.step(
-            "try", fail_until, 200, ValueError("no"), retry=retry, schedule_to_close=0.15
-        )
+        retry = Retry(max_attempts=100, min_timeout=20, factor=1, randomize=False)
+        await ctx.step("try", fail_until, 200, ValueError("no"), retry=retry, schedule_to_close=150)
 
-    handle = closing.trigger()
-    until_status(handle.id, "FAILED")
-    assert 1 < step_of(handle.id, "try").attempt < 9
+    handle = engine.trigger(closing)
+    engine.advance(seconds=150)
+    assert handle.retrieve().status == "FAILED"
+    step = step_of(handle.id, "try")
+    assert (step.attempt, step.finished_at - step.started_at) == (8, timedelta(seconds=140))
 
 
 def test_schedule_to_close_also_cuts_an_attempt_short(executor):

@@ -83,19 +83,21 @@ def test_a_long_sleep_is_a_row_and_nothing_else(executors):
     assert ran[handle.id] == ["before", "after"]
 
 
-def test_a_sleep_until_a_moment_parks_until_then(executor):
-    moment = datetime.now(UTC) + timedelta(hours=2)
+def test_a_sleep_until_a_moment_parks_until_then(engine):
+    moment = engine.now() + timedelta(hours=2)
 
     @task("waits.until", retry=ONCE)
     async def until(payload, ctx):
         await ctx.sleep_until(PAST)
         await ctx.sleep_until(moment)
 
-    handle = until.trigger()
-    run = until_parked(executor, handle.id)
-    assert abs(run.wake_at - moment) < timedelta(seconds=2)
-    make_due(handle.id)
-    handle.result(timeout=5)
+    handle = engine.trigger(until)
+    engine.run_until_idle()
+    assert handle.retrieve().wake_at == moment
+    engine.advance(seconds=7199)
+    assert handle.retrieve().status == "WAITING"
+    engine.advance(seconds=1)
+    handle.result()
 
 
 @pytest.mark.parametrize(
@@ -143,9 +145,12 @@ def test_a_run_waits_for_its_token_and_gets_the_answer(executors):
     assert token_of(handle.id).status == "COMPLETED"
 
 
-def test_the_timeout_of_a_token_is_a_value(executor):
-    handle = approval.trigger(0.2)
-    ok, output, error = handle.result(timeout=5)
+def test_the_timeout_of_a_token_is_a_value(engine):
+    handle = engine.trigger(approval, "2d")
+    engine.advance(days=1.99)
+    assert token_of(handle.id).status == "WAITING"
+    engine.advance(days=0.01)
+    ok, output, error = handle.result()
     assert (ok, output, error["type"]) == (False, None, "timeout")
     token = token_of(handle.id)
     assert token.status == "TIMED_OUT"
@@ -277,18 +282,19 @@ async def signals(payload, ctx):
     return [(await ctx.wait_for_signal("go")).output for _ in range(payload)]
 
 
-def test_signals_sent_before_and_after_the_wait_are_all_received_once_and_in_order(executor):
-    handle = signals.trigger(6, delay="1h")
+def test_signals_sent_before_and_after_the_wait_are_all_received_once_and_in_order(engine):
+    handle = engine.trigger(signals, 6, delay="1h")
     for n in range(3):
         runs.signal(handle.id, "go", n)
         runs.signal(handle.id, "stop", n)
         time.sleep(0.002)  # Ids of one millisecond sort at random.
     runs.reschedule(handle.id, 0)
-    until_parked(executor, handle.id)
+    engine.run_until_idle()
+    assert handle.retrieve().status == "WAITING"
     for n in range(3, 6):
         runs.signal(handle.id, "go", n)
         time.sleep(0.002)
-    assert handle.result(timeout=5) == [0, 1, 2, 3, 4, 5]
+    assert handle.result() == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_signal_wakes_a_parked_run(executors):
@@ -320,17 +326,17 @@ def test_signals_sent_while_the_run_waits_for_something_else_are_not_lost(execut
     assert [handle.result(timeout=5) for handle in handles] == [2] * 20
 
 
-def test_the_timeout_of_a_signal_is_a_value_and_leaves_later_signals_alone(executor):
+def test_the_timeout_of_a_signal_is_a_value_and_leaves_later_signals_alone(engine):
     @task("waits.signal-timeout", retry=ONCE)
     async def signal_timeout(payload, ctx):
-        first = await ctx.wait_for_signal("go", timeout=0.1)
+        first = await ctx.wait_for_signal("go", timeout="1d")
         second = await ctx.wait_for_signal("go")
         return [first.ok, (first.error or {}).get("type"), second.output]
 
-    handle = signal_timeout.trigger()
-    until_parked(executor, handle.id)
+    handle = engine.trigger(signal_timeout)
+    engine.advance(days=1)
     runs.signal(handle.id, "go", "late")
-    assert handle.result(timeout=5) == [False, "timeout", "late"]
+    assert handle.result() == [False, "timeout", "late"]
 
 
 def test_a_signal_whose_receipt_is_not_yet_durable_is_not_received_again(executor):
@@ -631,6 +637,7 @@ def test_a_run_does_not_park_while_one_of_its_bodies_is_at_work(executor):
     gate.open()
     until_parked(executor, handle.id)
     make_due(handle.id)
+    executor.ticker.wake_at(0)
     assert handle.result(timeout=5) == [1, None]
     assert ran[handle.id] == ["a/work"]
 
