@@ -8,7 +8,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench clean
+.PHONY: help run test lint format bench proofs chaos soak scale clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,19 @@ format: $(DEV_STAMP) ## Format the code
 
 bench: $(DEV_STAMP) ## Measure ours beside its peers; ONLY=W2 and JSON=FILE
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+
+proofs: export PROOFS := full
+proofs: $(DEV_STAMP) ## The suite's proofs at full size: an hour or so; ARGS="-k name" selects
+	@$(BIN)/python -m pytest executions/tests/test_state_machine.py executions/tests/test_pairs.py executions/tests/test_token_race.py executions/tests/test_crash_points.py executions/tests/test_unknown_commits.py $(ARGS)
+
+chaos: $(DEV_STAMP) ## Kill everything under 2,000 runs; SEED=, RUNS=, SECONDS=, JSON=FILE
+	@$(BIN)/python -m proofs chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
+
+soak: $(DEV_STAMP) ## Load a cluster for an hour: does anything grow? MINUTES=60, JSON=FILE
+	@$(BIN)/python -m proofs soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JSON),--json $(JSON))
+
+scale: $(DEV_STAMP) ## Park 100,000 runs, claim among a million rows; ONLY=parked, JSON=FILE
+	@$(BIN)/python -m proofs scale $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 clean: ## Remove caches and the virtual environment; data stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

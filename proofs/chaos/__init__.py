@@ -1,0 +1,1 @@
+"""Chaos: runs of every shape while processes are killed and the database comes and goes."""
