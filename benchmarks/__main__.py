@@ -13,7 +13,7 @@ from benchmarks import machine, report
 from benchmarks.installs import PeerAbsent, install
 from benchmarks.postgres import Postgres, running
 from benchmarks.rounds import Contender, run_rounds
-from benchmarks.workloads import FULL, QUICK, WORKLOADS, Place
+from benchmarks.workloads import FULL, QUICK, WORKLOADS, Place, Workload
 
 PEERS = {
     "dbos": "benchmarks.peers.dbos_engine",
@@ -43,7 +43,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
         prog="python -m benchmarks", description="FlowMaestro's speed beside its peers."
     )
     parser.add_argument(
-        "--only", type=_names(set(WORKLOADS), upper=True), default=[], help="workloads: W2,W4"
+        "--only", type=_names(set(WORKLOADS), upper=True), default=[], help="workloads: W2,scaling"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument(
@@ -69,7 +69,7 @@ def _work_dir() -> Path:
 
 def _place(name: str, work_dir: Path, postgres: Postgres, server_binary: str = "") -> Place:
     return Place(
-        dsn=postgres.recreate(f"bench_{name}"),
+        dsn=postgres.recreate(_database(name)),
         work_dir=str(work_dir / name),
         server_binary=server_binary,
     )
@@ -80,6 +80,8 @@ def _gather(
 ) -> tuple[list[Contender], dict[str, str]]:
     """Everybody who can be measured here, and why the others cannot."""
     everything = frozenset(WORKLOADS)
+    # More workers than two is a question to ours alone.
+    for_peers = everything - {"SCALING"}
     python = Path(sys.executable)
     contenders = [
         Contender(
@@ -107,10 +109,29 @@ def _gather(
                 module=PEERS[peer],
                 python=installed.python,
                 place=_place(peer, work_dir, postgres, installed.server_binary),
-                workloads=everything,
+                workloads=for_peers,
             )
         )
     return contenders, absent
+
+
+def _preparation(postgres: Postgres) -> Callable[[Contender, Workload], None]:
+    """What comes before each measurement: an empty database where one is due, and a checkpoint."""
+    filled: set[str] = set()
+
+    def prepare(contender: Contender, workload: Workload) -> None:
+        if workload.fills or contender.name in filled:
+            postgres.recreate(_database(contender.name))
+            filled.discard(contender.name)
+        if workload.fills:
+            filled.add(contender.name)
+        postgres.checkpoint()
+
+    return prepare
+
+
+def _database(name: str) -> str:
+    return f"bench_{name}"
 
 
 def _progress(line: str) -> None:
@@ -139,7 +160,7 @@ def main() -> int:
             workloads,
             sizes,
             rounds=options.rounds,
-            before=postgres.checkpoint,
+            before=_preparation(postgres),
             progress=_progress,
         )
     print(report.to_text(outcomes, workloads, sizes, facts, absent))

@@ -1,4 +1,4 @@
-"""FlowMaestro as a contender: its cluster with two worker processes, runs triggered from here."""
+"""FlowMaestro as a contender: its cluster of worker processes, runs triggered from here."""
 
 import os
 import sys
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import django
 
 from benchmarks.processes import Background, wait_until
-from benchmarks.workloads import LongRun, Place, Timeline
+from benchmarks.workloads import WORKERS, LongRun, Place, Timeline
 
 if TYPE_CHECKING:
     from executions.runs import Handle
 
-WORKERS = 2
 BATCH = 1000
 """The most that one batch may hold."""
 SETTLE_SECONDS = 0.06
@@ -42,24 +41,31 @@ class FlowMaestro:
             "FLOWMAESTRO_DATABASE_URL": self._place.dsn,
             "FLOWMAESTRO_DATA_DIR": self._place.work_dir,
             "FLOWMAESTRO_TASK_MODULES": "benchmarks.flowmaestro_tasks",
-            "FLOWMAESTRO_WORKERS": str(WORKERS),
         }
         django.setup()
         from django.core.management import call_command
 
-        from executions.models import Worker
         from executions.registry import load_tasks
 
         load_tasks()
         call_command("migrate", verbosity=0)
+        self._start_cluster(WORKERS)
+
+    def _start_cluster(self, workers: int) -> None:
+        from executions.models import Worker
+
         started = datetime.now(UTC)
         log = Path(self._place.work_dir) / "cluster.log"
-        self._cluster = cluster = Background([sys.executable, MANAGE, "cluster"], log=log)
+        self._cluster = cluster = Background(
+            [sys.executable, MANAGE, "cluster"],
+            log=log,
+            env={"FLOWMAESTRO_WORKERS": str(workers)},
+        )
 
         def are_ready() -> bool:
             cluster.check()
             reported = Worker.objects.filter(seen_at__gte=started, dead_at=None)
-            return reported.count() >= WORKERS
+            return reported.count() >= workers
 
         wait_until(are_ready, what="FlowMaestro's workers")
 
@@ -67,6 +73,12 @@ class FlowMaestro:
         """Stop the cluster."""
         if self._cluster:
             self._cluster.stop()
+            self._cluster = None
+
+    def restart(self, workers: int) -> None:
+        """Another cluster, with that many workers."""
+        self.stop()
+        self._start_cluster(workers)
 
     def run_sequence(self, steps: int) -> Timeline:
         """One triggered run."""
@@ -78,16 +90,11 @@ class FlowMaestro:
 
     def run_many(self, runs: int, steps: int) -> float:
         """Trigger in batches as large as allowed, then watch the runs table."""
-        from executions import runs as service
         from executions.models import Run
         from executions.rules.statuses import OPEN
 
-        payloads = [{"steps": steps}] * runs
         called = time.monotonic()
-        ids = []
-        for first in range(0, runs, BATCH):
-            handles = service.batch_trigger("bench-sequence", payloads[first : first + BATCH])
-            ids += [handle.id for handle in handles]
+        ids = self._trigger_many("bench-sequence", [{"steps": steps}] * runs)
         wait_until(
             lambda: not Run.objects.filter(status__in=OPEN, id__gte=ids[0]).exists(),
             what="FlowMaestro's runs",
@@ -120,6 +127,30 @@ class FlowMaestro:
         output = self._output(handle)
         return LongRun(steps=output["spent"], resume=output["next_line"] - called)
 
+    def park(self, runs: int) -> None:
+        """Waiters, triggered in batches; each is a row once its status says WAITING."""
+        from django.db import connection
+
+        from executions.models import Run
+
+        ids = self._trigger_many("bench-waiter", [{}] * runs)
+        wait_until(
+            lambda: Run.objects.filter(status="WAITING", id__gte=min(ids)).count() >= runs,
+            what="FlowMaestro's parked runs",
+            seconds=RESULT_SECONDS,
+        )
+        # This client's own connection is no part of what is measured.
+        connection.close()
+
+    def database_backend(self) -> int | None:
+        """The backend of this client's connection, which ends with the question."""
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        return int(pid)
+
     def _complete_when_parked(self, handle: "Handle") -> float:
         """Complete the token a run waits on, once it rests; returns the clock before the call."""
         from executions import tokens
@@ -137,6 +168,15 @@ class FlowMaestro:
         called = time.monotonic()
         tokens.complete(token_id, {"ok": True})
         return called
+
+    def _trigger_many(self, task_id: str, payloads: list[dict[str, Any]]) -> list[str]:
+        from executions import runs
+
+        ids = []
+        for first in range(0, len(payloads), BATCH):
+            handles = runs.batch_trigger(task_id, payloads[first : first + BATCH])
+            ids += [handle.id for handle in handles]
+        return ids
 
     def _trigger(self, task_id: str, payload: dict[str, Any]) -> "Handle":
         from executions import runs

@@ -23,7 +23,7 @@ def to_json(
     document: dict[str, dict[str, Any]] = {}
     for workload in workloads:
         records = {
-            name: _record(outcome, workload.unit) | {"machine": dict(machine)}
+            name: _record(outcome, workload) | {"machine": dict(machine)}
             for name, outcome in outcomes[workload.id].items()
         }
         for name, reason in absent.items():
@@ -32,10 +32,13 @@ def to_json(
     return document
 
 
-def _record(outcome: Outcome, unit: str) -> dict[str, Any]:
+def _record(outcome: Outcome, workload: Workload) -> dict[str, Any]:
     if outcome.error:
-        return {"value": None, "unit": unit, "error": outcome.error}
-    rows = {row: _figure(summarize(_rounds_of(outcome, row)), unit) for row in outcome.rounds[0]}
+        return {"value": None, "unit": workload.unit, "error": outcome.error}
+    rows = {
+        row: _figure(summarize(_rounds_of(outcome, row)), workload.unit_of(row))
+        for row in outcome.rounds[0]
+    }
     return {
         **rows.pop(""),
         "load": outcome.loads,
@@ -93,7 +96,7 @@ def _rows(
     )
     title = f"{workload.id}  {workload.title_for(sizes)}"
     return [
-        [f"    {key}" if key else title, workload.unit]
+        [f"    {key}" if key else title, workload.unit_of(key)]
         + [_cell(by_name.get(name), key) for name in names]
         for key in keys or {"": None}
     ]

@@ -55,7 +55,7 @@ def run_rounds(
     sizes: Sizes,
     *,
     rounds: int,
-    before: Callable[[], None],
+    before: Callable[[Contender, Workload], None],
     progress: Callable[[str], None],
 ) -> Outcomes:
     """Measure everything; a contender that fails in a workload sits out its other rounds."""
@@ -69,7 +69,7 @@ def run_rounds(
                 outcome = outcomes[workload.id].get(contender.name)
                 if outcome is None or outcome.error:
                     continue
-                before()
+                before(contender, workload)
                 _measure_into(outcome, contender, workload, sizes)
                 shown = outcome.error or _glance(outcome.rounds[-1], workload.unit)
                 progress(f"{workload.id} round {number}/{rounds} {contender.name}: {shown}")

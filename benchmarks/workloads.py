@@ -4,11 +4,14 @@ All clock values are `time.monotonic()`, which is one clock for all processes of
 returns the value of its own line and the client subtracts the value of its call.
 """
 
+import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Protocol
+
+from benchmarks import usage
 
 Series = dict[str, list[float]]
 """Samples by row; the key `""` is the workload's own figure, other keys name its detail rows."""
@@ -16,6 +19,11 @@ Series = dict[str, list[float]]
 WARM_UP_RUNS = 20
 POINTS = {10: 5, 100: 20, 1000: 50, 5000: 50}
 """W7: the step looked at, and how many steps either side of it are looked at with it."""
+WORKERS = 2
+WORKER_COUNTS = (1, 2, 4)
+"""SCALING: how many worker processes share the work."""
+CALM = 0.1
+"""W6: an engine that uses less of a core than this is at rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +35,21 @@ class Sizes:
     runs: int = 1000
     children: int = 200
     long_steps: int = 5000
+    parked: int = 10_000
+    rest_seconds: float = 10.0
     repeat_seconds: float = 3.0
 
 
 FULL = Sizes()
-QUICK = Sizes(samples=6, runs=40, children=20, long_steps=300, repeat_seconds=0.0)
+QUICK = Sizes(
+    samples=6,
+    runs=40,
+    children=20,
+    long_steps=300,
+    parked=50,
+    rest_seconds=0.3,
+    repeat_seconds=0.0,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +110,19 @@ class Engine(Sequential, Protocol):
 
     def run_long(self, steps: int) -> LongRun:
         """One run of many steps that then leaves memory on a token, is completed and goes on."""
+
+    def park(self, runs: int) -> None:
+        """Start that many runs; returns once each of them waits on a token of its own."""
+
+    def database_backend(self) -> int | None:
+        """A process of the database server that serves this engine; None where it has none."""
+
+
+class Scalable(Engine, Protocol):
+    """What SCALING needs beside."""
+
+    def restart(self, workers: int) -> None:
+        """Go on with that many worker processes."""
 
 
 def _pauses(samples: int) -> Iterator[None]:
@@ -170,6 +201,79 @@ def measure_growth(engine: Engine, sizes: Sizes) -> Series:
     return {"": [last], **rows, "resume": [1000 * long_run.resume]}
 
 
+def measure_rest(engine: Engine, sizes: Sizes) -> Series:
+    """W6: memory and processor time of all processes but this client, at rest and with runs parked.
+
+    Memory is shared fairly (PSS), in MiB; processor time is a percentage of one core. Some work
+    comes first: what a process takes when it is busy for the first time, it keeps.
+    """
+    engine.run_many(max(sizes.runs // 4, 10), sizes.steps)
+    backend = engine.database_backend()
+    server = usage.parent(backend) if backend else None
+    at_rest = _look_at_rest(server, sizes)
+    started = time.monotonic()
+    engine.park(sizes.parked)
+    seconds = time.monotonic() - started
+    parked = _look_at_rest(server, sizes)
+    series = {
+        "": [sum(at_rest[:2])],
+        **_rest_rows("at rest", at_rest),
+        **_rest_rows("parked", parked),
+        "parked: all": [sum(parked[:2])],
+        "parked: took": [seconds],
+    }
+    if server is None:
+        series = {row: figures for row, figures in series.items() if "database" not in row}
+    return series
+
+
+def _rest_rows(when: str, look: tuple[float, float, float, float]) -> Series:
+    engine, database, engine_cpu, database_cpu = look
+    return {
+        f"{when}: engine": [engine],
+        f"{when}: database": [database],
+        f"{when}: engine's CPU": [engine_cpu],
+        f"{when}: database's CPU": [database_cpu],
+    }
+
+
+def _look_at_rest(server: int | None, sizes: Sizes) -> tuple[float, float, float, float]:
+    """MiB of the engine and of the database, then their percentages of a core."""
+    ours = usage.descendants(os.getpid())
+    theirs = [server, *usage.descendants(server)] if server else []
+    _until_calm(ours, sizes)
+    groups = (ours, theirs)
+    before = [usage.cpu_seconds(group) for group in groups]
+    started = time.monotonic()
+    time.sleep(sizes.rest_seconds)
+    seconds = time.monotonic() - started
+    engine, database = (
+        100 * max(0.0, usage.cpu_seconds(group) - spent) / seconds
+        for group, spent in zip(groups, before, strict=True)
+    )
+    memory = [usage.memory(group).shared_fairly for group in groups]
+    return memory[0], memory[1], engine, database
+
+
+def _until_calm(pids: list[int], sizes: Sizes) -> None:
+    """Wait while an engine still tidies up, but not for ever: some never rest."""
+    second = min(1.0, sizes.rest_seconds)
+    for _ in range(int(3 * sizes.rest_seconds / second)):
+        before = usage.cpu_seconds(pids)
+        time.sleep(second)
+        if usage.cpu_seconds(pids) - before < CALM * second:
+            return
+
+
+def measure_scaling(engine: Scalable, sizes: Sizes) -> Series:
+    """SCALING: W2's throughput with ever more worker processes, steps per second."""
+    series: Series = {}
+    for workers in WORKER_COUNTS:
+        engine.restart(workers)
+        series[f"{workers} workers"] = measure_throughput(engine, sizes)[""]
+    return {"": series.pop("1 workers"), **series}
+
+
 def _near(steps: list[float], point: int, width: int) -> float:
     return median(steps[max(0, point - width) : point + width])
 
@@ -181,7 +285,16 @@ class Workload:
     id: str
     title: str
     unit: str
-    measure: Callable[[Engine, Sizes], Series]
+    measure: Callable[..., Series]
+    """Called with an engine that the workload can use, and the sizes."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Rows with another unit."""
+    fills: bool = False
+    """It leaves runs behind, so what is measured next needs an empty database."""
+
+    def unit_of(self, row: str) -> str:
+        """The unit of the figure in that row."""
+        return self.units.get(row, self.unit)
 
     def title_for(self, sizes: Sizes) -> str:
         """The title with the sizes filled in."""
@@ -214,10 +327,30 @@ WORKLOADS = {
             measure=measure_children,
         ),
         Workload(
+            id="W6",
+            title="all processes at rest, then {parked:,} runs parked",
+            unit="MiB",
+            measure=measure_rest,
+            units={
+                "at rest: engine's CPU": "% of a core",
+                "at rest: database's CPU": "% of a core",
+                "parked: engine's CPU": "% of a core",
+                "parked: database's CPU": "% of a core",
+                "parked: took": "s",
+            },
+            fills=True,
+        ),
+        Workload(
             id="W7",
             title="one step of a run, at step {long_steps:,}",
             unit="ms",
             measure=measure_growth,
+        ),
+        Workload(
+            id="SCALING",
+            title="{runs:,} runs of {steps} steps, 1 worker",
+            unit="steps/s",
+            measure=measure_scaling,
         ),
     )
 }

@@ -13,10 +13,9 @@ from dbos import DBOSClient, EnqueueOptions
 
 from benchmarks.peers.dbos_workflows import APPLICATION_VERSION, POLL_SECONDS, QUEUE, TOPIC
 from benchmarks.processes import Background, python_module, wait_until
-from benchmarks.workloads import LongRun, Place, Timeline
+from benchmarks.workloads import WORKERS, LongRun, Place, Timeline
 
 RESULT_POLL_SECONDS = 0.01
-WORKERS = 2
 SETTLE_SECONDS = 0.06
 
 
@@ -90,6 +89,20 @@ class Dbos:
         spent, next_line = self._result(resumed)
         return LongRun(steps=spent, resume=next_line - called)
 
+    def park(self, runs: int) -> None:
+        """Asynchronous workflows in `recv`: a waiting one costs no thread, but its memory."""
+        ids = [self._enqueue("parked").get_workflow_id() for _ in range(runs)]
+        wait_until(
+            lambda: self._count_parked(ids) >= runs,
+            what="DBOS's parked workflows",
+            seconds=300,
+            every=0.5,
+        )
+
+    def database_backend(self) -> int | None:
+        """The backend of this client's own connection."""
+        return self._database.info.backend_pid
+
     def _start_workers(self) -> None:
         """One after the other, so that two do not migrate at once."""
         for number in (next(self._numbers) for _ in range(WORKERS)):
@@ -123,6 +136,15 @@ class Dbos:
             self._one(
                 "SELECT count(*) FROM dbos.workflow_status"
                 " WHERE workflow_uuid = ANY(%s) AND status <> 'SUCCESS'",
+                ids,
+            )
+        )
+
+    def _count_parked(self, ids: list[str]) -> int:
+        return int(
+            self._one(
+                "SELECT count(*) FROM dbos.workflow_status"
+                " WHERE workflow_uuid = ANY(%s) AND status = 'PENDING'",
                 ids,
             )
         )

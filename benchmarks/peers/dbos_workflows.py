@@ -20,6 +20,7 @@ POLL_SECONDS = 0.01
 """Its default is 1 s; this is the fastest polling that still pays."""
 TOPIC = "token"
 WAIT_SECONDS = 600
+PARKED_SECONDS = 3600
 
 
 @DBOS.step()
@@ -48,6 +49,12 @@ def waiter() -> float:
     """W4: the line after the token."""
     DBOS.recv(TOPIC, timeout_seconds=WAIT_SECONDS)
     return time.monotonic()
+
+
+@DBOS.workflow()
+async def parked() -> None:
+    """W6: waits for a token that never comes."""
+    await DBOS.recv_async(TOPIC, timeout_seconds=PARKED_SECONDS)
 
 
 @DBOS.workflow()

@@ -11,9 +11,8 @@ from typing import Any
 
 from benchmarks.peers.http import Connection
 from benchmarks.processes import Background, python_module, wait_until
-from benchmarks.workloads import LongRun, Place, Timeline
+from benchmarks.workloads import WORKERS, LongRun, Place, Timeline
 
-WORKERS = 2
 SENDERS = 16
 SETTLE_SECONDS = 0.08
 
@@ -70,15 +69,8 @@ class Restate:
         """One-way sends from several connections, then the end the last run wrote down."""
         before = len(self._ends())
 
-        def send_some(number: int) -> None:
-            connection = Connection(self._ingress_port)
-            for _ in range(number, runs, SENDERS):
-                connection.post("/hot/reported_sequence/send", steps)
-            connection.close()
-
         called = time.monotonic()
-        with ThreadPoolExecutor(SENDERS) as senders:
-            list(senders.map(send_some, range(SENDERS)))
+        self._send_many("/hot/reported_sequence/send", steps, runs)
         wait_until(lambda: len(self._ends()) >= before + runs, what="Restate's runs", seconds=600)
         return max(self._ends()) - called
 
@@ -112,6 +104,30 @@ class Restate:
         self._ingress.post(f"/restate/awakeables/{awakeable}/resolve", {"ok": True})
         spent, next_line = self._ingress.get(f"/restate/invocation/{invocation}/attach")
         return LongRun(steps=spent, resume=next_line - called)
+
+    def park(self, runs: int) -> None:
+        """Awakeables of a service that suspends at once."""
+        self._send_many("/cold/parked/send", None, runs)
+        wait_until(
+            lambda: self._count_suspended("parked") >= runs,
+            what="Restate's parked runs",
+            seconds=300,
+            every=0.5,
+        )
+
+    def database_backend(self) -> int | None:
+        """None: the server keeps everything itself."""
+        return None
+
+    def _send_many(self, path: str, value: Any, runs: int) -> None:
+        def send_some(number: int) -> None:
+            connection = Connection(self._ingress_port)
+            for _ in range(number, runs, SENDERS):
+                connection.post(path, value)
+            connection.close()
+
+        with ThreadPoolExecutor(SENDERS) as senders:
+            list(senders.map(send_some, range(SENDERS)))
 
     def _start_server(self, ingress: int, admin: int, fabric: int) -> None:
         environment = {
@@ -159,6 +175,13 @@ class Restate:
         query = f"SELECT status FROM sys_invocation WHERE id = '{invocation}'"
         rows: list[dict[str, Any]] = self._admin.post("/query", {"query": query})["rows"]
         return str(rows[0]["status"]) if rows else ""
+
+    def _count_suspended(self, handler: str) -> int:
+        query = (
+            "SELECT count(*) AS number FROM sys_invocation"
+            f" WHERE target_handler_name = '{handler}' AND status = 'suspended'"
+        )
+        return int(self._admin.post("/query", {"query": query})["rows"][0]["number"])
 
     def _ends(self) -> list[float]:
         return [

@@ -73,6 +73,13 @@ async def released_waiter(ctx: Context, key: str) -> float:
     return await _wait_for_token(ctx, key)
 
 
+@cold.handler()
+async def parked(ctx: Context, nothing: None) -> None:
+    """W6: waits for a token that never comes."""
+    _, promise = ctx.awakeable()
+    await promise
+
+
 @hot.handler()
 async def child(ctx: Context, number: int) -> int:
     """One of W5's children."""

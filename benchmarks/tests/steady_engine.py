@@ -12,6 +12,7 @@ class SteadyEngine:
 
     def __init__(self) -> None:
         self._clock = itertools.count(100)
+        self._workers = 1
 
     def start(self) -> None:
         pass
@@ -25,7 +26,7 @@ class SteadyEngine:
         return Timeline(called=called, first_line=first_line, last_line=first_line + 0.002 * steps)
 
     def run_many(self, runs: int, steps: int) -> float:
-        return 0.0005 * runs * steps
+        return 0.0005 * runs * steps / self._workers
 
     def complete_token(self, *, released: bool) -> float | None:
         return 0.006 if released else 0.004
@@ -35,6 +36,15 @@ class SteadyEngine:
 
     def run_long(self, steps: int) -> LongRun:
         return LongRun(steps=[0.001 * (1 + number) for number in range(steps)], resume=0.05)
+
+    def park(self, runs: int) -> None:
+        pass
+
+    def database_backend(self) -> int | None:
+        return None
+
+    def restart(self, workers: int) -> None:
+        self._workers = workers
 
 
 def create(place: Place) -> SteadyEngine:

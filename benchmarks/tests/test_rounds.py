@@ -31,7 +31,7 @@ def run(contenders, workloads, *, rounds):
         [WORKLOADS[name] for name in workloads],
         QUICK,
         rounds=rounds,
-        before=lambda: checkpoints.append(len(seen)),
+        before=lambda contender, workload: checkpoints.append(len(seen)),
         progress=lambda line: seen.append(line.split(":")[0]),
     )
     return outcomes, seen, checkpoints

@@ -1,5 +1,8 @@
 """What the workloads make of an engine's clock values."""
 
+import subprocess
+import sys
+
 import pytest
 
 from benchmarks.tests.steady_engine import SteadyEngine
@@ -40,3 +43,38 @@ def test_a_long_run_is_looked_at_early_and_late():
 
 def test_titles_carry_the_sizes():
     assert WORKLOADS["W2"].title_for(FULL) == "1,000 runs of 10 steps, 2 workers"
+
+
+def test_scaling_is_the_throughput_with_ever_more_workers():
+    series = WORKLOADS["SCALING"].measure(SteadyEngine(), QUICK)
+
+    assert {row: figures[0] for row, figures in series.items()} == pytest.approx(
+        {"": 2000, "2 workers": 4000, "4 workers": 8000}
+    )
+
+
+def test_rest_is_the_memory_and_time_of_all_processes_that_the_client_started():
+    """A process that holds 30 MiB and spins stands for an engine that never rests."""
+    busy = "data = bytearray(b'x') * (30 << 20)\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", busy])
+    try:
+        series = WORKLOADS["W6"].measure(SteadyEngine(), QUICK)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert 30 < series[""][0] < 300
+    # Of a core that others may be using too.
+    assert series["at rest: engine's CPU"][0] > 0
+    assert "at rest: database" not in series
+
+
+def test_each_row_of_rest_has_a_unit_of_its_own():
+    workload = WORKLOADS["W6"]
+    rows = workload.measure(SteadyEngine(), QUICK)
+
+    assert set(workload.units) - set(rows) == {
+        "at rest: database's CPU",
+        "parked: database's CPU",
+    }
+    assert (workload.unit_of(""), workload.unit_of("parked: took")) == ("MiB", "s")
