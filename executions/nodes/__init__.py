@@ -7,13 +7,14 @@ type is called in other dialects is said beside the type.
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from django.conf import settings
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from executions.errors import Invalid, Unavailable
@@ -25,19 +26,31 @@ from executions.rules.templates import Renderer
 Json = Any
 
 BUILTIN = (
+    "chart",
+    "code",
     "conditional",
+    "connectors",
     "declared",
+    "file_download",
+    "file_operations",
+    "files",
     "http",
     "human_review",
     "input",
     "loop",
+    "models",
     "output",
     "passthrough",
+    "pdf_extract",
+    "pdf_generation",
     "shared_memory",
+    "spreadsheet",
+    "subworkflow",
     "switch",
     "template_output",
     "transform",
     "trigger",
+    "url",
     "variable",
     "wait",
 )
@@ -60,7 +73,7 @@ class NodeConfig(BaseModel):
         extra="allow", populate_by_name=True, alias_generator=to_camel, frozen=True
     )
 
-    output_variable: str | None = None
+    output_variable: str | None = Field(None, title="Output variable")
 
 
 class BadConfig(Invalid):
@@ -88,6 +101,9 @@ class NodeResult:
     handle: str | None = None
     variables: Mapping[str, Json] = field(default_factory=dict)
     shared: Mapping[str, Json] = field(default_factory=dict)
+    # (variables or shared, name, append or increment, by what): worked out when the node settles,
+    # so that nodes that run at the same time lose nothing of each other's.
+    changes: Sequence[tuple[str, str, str, Json]] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +116,8 @@ class NodeCall(Generic[C]):
     render: Renderer
     # What the direct predecessors gave, in definition order.
     incoming: Sequence[Json] = ()
+    # The user whose connections the node may use, beside the shared ones.
+    owner: int | None = None
     # The run's context, for nodes that wait; steps get None.
     ctx: Any = None
     # Tells the run's watchers of a pause and of its end; for nodes that wait.
@@ -118,6 +136,14 @@ Dialect = Callable[[dict[str, Json]], dict[str, Json]]
 
 def _one_way(config: Any, handle: str) -> frozenset[str]:
     return frozenset({handle})
+
+
+def _nothing_instead(config: Any, handle: str) -> tuple[str, ...]:
+    return ()
+
+
+def _no_effects(config: Any, output: Json) -> Mapping[str, Mapping[str, Json]]:
+    return {}
 
 
 def _no_choice(config: Any, output: Json) -> str | None:
@@ -147,11 +173,16 @@ class NodeSpec:
     dialect: Dialect | None = None
     all_ways: Callable[[Any, str], frozenset[str]] = _one_way
     derive: Callable[[Any, Json], str | None] = _no_choice
+    # What takes the place of a way out that the node does not have.
+    unknown_way: Callable[[Any, str], tuple[str, ...]] = _nothing_instead
+    # The `variables` and the `shared` values that an output stands for, when a pin gives it.
+    effects: Callable[[Any, Json], Mapping[str, Mapping[str, Json]]] = _no_effects
 
     def read(self, config: dict[str, Json]) -> NodeConfig:
         """The typed config, from either dialect. Raises ConfigError with a sentence per field."""
         normal = self.dialect(dict(config)) if self.dialect is not None else dict(config)
         normal.pop("__type", None)
+        _drop_blanks(self.config, normal)
         try:
             return self.config.model_validate(normal)
         except ValidationError as error:
@@ -161,6 +192,21 @@ class NodeSpec:
         """All names that edges may give the way out `handle`."""
         return self.all_ways(config, handle)
 
+    def instead(self, config: Any, handle: str) -> tuple[str, ...]:
+        """Ways to try, in order, when `handle` is none that the node has and no edge bears it."""
+        return self.unknown_way(config, handle)
+
+
+def _drop_blanks(model: ConfigModel, config: dict[str, Json]) -> None:
+    """Takes away what a form left empty: null, and empty text where text means nothing."""
+    for name, info in model.model_fields.items():
+        if info.annotation is Any:
+            continue
+        takes_text = info.annotation is str or str in get_args(info.annotation)
+        for key in (name, info.alias or name):
+            if key in config and (config[key] is None or (config[key] == "" and not takes_text)):
+                del config[key]
+
 
 def _problem(item: Any) -> tuple[str, str]:
     where = ".".join(str(part) for part in item["loc"]) or "config"
@@ -169,6 +215,7 @@ def _problem(item: Any) -> tuple[str, str]:
     message = str(item["msg"]).removeprefix("Value error, ")
     if not item["loc"]:
         return where, message
+    message = message.removesuffix(".")
     return where, f"{where}: {message[:1].lower()}{message[1:]}."
 
 
@@ -241,3 +288,9 @@ def setting(name: str, default: Any) -> Any:
     if isinstance(options, Mapping):
         return options.get(name, default)
     return getattr(options, name, default)
+
+
+def allowed_environment() -> dict[str, str]:
+    """The environment variables that templates may read: those an operator listed."""
+    listed = setting("TEMPLATE_ENV", ())
+    return {name: os.environ[name] for name in listed if name in os.environ}

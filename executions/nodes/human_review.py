@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import exceptions as schema_errors  # type: ignore[import-untyped]
-from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 from pydantic import Field
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
+from executions import patterns
 from executions.errors import Invalid
 from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, node
 from executions.rules.comparisons import to_number, to_text
+from executions.sandbox import programs
+from executions.sandbox.programs import Program, ProgramError
 
 Json = Any
 
 MAX_ANSWER = 1_000_000
 _MAX_PATTERN_INPUT = 10_000
+_SCHEMA_SECONDS = 2.0
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -52,6 +51,17 @@ def _dialect(config: dict[str, Json]) -> dict[str, Json]:
     return config
 
 
+def _effects(config: HumanReviewConfig | None, output: Json) -> dict[str, dict[str, Json]]:
+    """The answer in a pinned output, under the names that the review sets."""
+    if config is None:
+        return {}
+    names = [name for name in (config.variable_name, config.output_variable) if name]
+    if not isinstance(output, dict):
+        return {"variables": dict.fromkeys(names, output)}
+    found = [output[name] for name in names if name in output]
+    return {"variables": dict.fromkeys(names, found[0])} if found else {}
+
+
 class _Refused(Invalid):
     """An answer that does not fit its question."""
 
@@ -71,13 +81,13 @@ class _Refused(Invalid):
     icon="user-check",
     own_timeout=True,
     dialect=_dialect,
+    effects=_effects,
 )
 async def human_review(call: NodeCall[HumanReviewConfig]) -> NodeResult:
     """Ask a person a question and go on with the answer."""
     config, ctx = call.config, call.ctx
     name = config.variable_name
-    # An answer of an earlier round of this very node does not answer the next one.
-    if call.scope.owner(name) not in (None, call.node.id):
+    if _is_given(call, name):
         return _answered(call, call.scope.get(name), asked=False)
     if not config.required and config.default_value is not None:
         return _answered(call, call.render.value(config.default_value), asked=False)
@@ -97,12 +107,20 @@ async def human_review(call: NodeCall[HumanReviewConfig]) -> NodeResult:
                 return _answered(call, call.render.value(config.default_value), asked=True)
             raise BadConfig(f"Nobody answered {config.prompt[:100]!r} in time.", code="timeout")
         try:
-            value = check_answer(form, _unpacked(answer.output, config.input_type))
+            given = _unpacked(answer.output, config.input_type)
+            value = await _checked(ctx, f"{label}-check", form, given)
         except Invalid as error:
             # Only a token completed past the door brings such an answer; the question stays open.
             call.pauses.refuse(error.message)
             continue
         return _answered(call, value, asked=True)
+
+
+def _is_given(call: NodeCall[HumanReviewConfig], name: str) -> bool:
+    """Whether an input or a variable answers already; another question's answer does not."""
+    if name in call.scope.variables:
+        return name not in call.scope.answers
+    return name in call.scope.inputs
 
 
 def _answered(call: NodeCall[HumanReviewConfig], value: Json, *, asked: bool) -> NodeResult:
@@ -136,6 +154,25 @@ def _timeout(value: Json) -> float | str | None:
         return None
     number = to_number(value)
     return str(value) if math.isnan(number) else number / 1000
+
+
+async def _checked(ctx: Any, name: str, form: Mapping[str, Json], given: Json) -> Json:
+    """The answer as the run gets it; schemas and patterns may take a while, off the loop."""
+    validation = form.get("validation")
+    rules = validation if isinstance(validation, Mapping) else {}
+    if not rules.get("jsonSchema") and not rules.get("pattern"):
+        return check_answer(form, given)
+    found = await ctx.step(name, _verdict, form, given, pure=True)
+    if "refused" in found:
+        raise _Refused(found["refused"])
+    return found["value"]
+
+
+def _verdict(form: Mapping[str, Json], given: Json) -> Json:
+    try:
+        return {"value": check_answer(form, given)}
+    except Invalid as error:
+        return {"refused": error.message}
 
 
 def _unpacked(output: Json, input_type: str) -> Json:
@@ -190,7 +227,7 @@ def _converted(response: Json, kind: str) -> Json:
             return response
         try:
             return json.loads(response)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Refused(f"The answer is not JSON: {error}.") from error
     return to_text(response)
 
@@ -219,9 +256,9 @@ def _check_text(value: Json, validation: Mapping[str, Json]) -> None:
     if len(value) > _MAX_PATTERN_INPUT:
         raise _Refused(f"The answer is over {_MAX_PATTERN_INPUT:,} characters.")
     try:
-        matches = re.search(pattern, value) is not None
-    except re.error as error:
-        raise _Refused(f"The review's pattern {pattern!r} is not valid: {error}.") from error
+        matches = patterns.found_in(pattern, value)
+    except patterns.BadPattern as error:
+        raise _Refused(f"The review's pattern cannot be applied. {error.message}") from error
     if not matches:
         raise _Refused(f"The answer does not have the form {pattern}.")
 
@@ -230,20 +267,20 @@ def _check_schema(value: Json, schema: Json) -> None:
     if isinstance(schema, str):
         try:
             schema = json.loads(schema)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Refused(f"The review's JSON Schema is not JSON: {error}.") from error
     if not isinstance(schema, dict | bool):
         return
-    validator = validator_for(schema)
+    # Its patterns and references may take for ever, so that a process checks that can be stopped.
+    program = Program(
+        language="schema",
+        code="",
+        names={"schema": schema, "value": value},
+        seconds=_SCHEMA_SECONDS,
+    )
     try:
-        validator.check_schema(schema)
-        # An empty registry fetches nothing: a schema that points elsewhere is an error.
-        checker = validator(schema, registry=Registry())
-        found = schema_errors.best_match(checker.iter_errors(value))
-    except schema_errors.SchemaError as error:
-        raise _Refused(f"The review's JSON Schema is not valid: {error.message}.") from error
-    except (Unresolvable, RecursionError, re.error, TypeError) as error:
-        raise _Refused(f"The review's JSON Schema cannot be applied: {error}") from error
-    if found is not None:
-        place = found.json_path if found.json_path != "$" else "The answer"
-        raise _Refused(f"{place}: {found.message}.")
+        problem = programs.run_blocking(program).value
+    except ProgramError as error:
+        raise _Refused(f"The review's JSON Schema cannot be applied: {error.message}") from error
+    if problem is not None:
+        raise _Refused(problem)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import xml.parsers.expat
 from collections.abc import Callable
+from functools import cmp_to_key
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from jsonata import JException, Jsonata
 from pydantic import Field, model_validator
 
-from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, NotAvailable, node
+from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, node
 from executions.nodes.aggregates import aggregate
+from executions.nodes.expressions import evaluate_jsonata, is_arrow, over_array
 from executions.nodes.xml_json import parse_xml
-from executions.rules.comparisons import to_text
-from executions.rules.expressions import MISSING
+from executions.rules.comparisons import to_number, to_text
+from executions.rules.evaluation import MISSING
 
 Json = Any
 
-TIME_LIMIT_MS = 5_000
-DEPTH_LIMIT = 300
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+# In `merge`, where the original took `${name}`, the usual form is understood too.
+_MERGED = re.compile(r"\$\{([^{}]*)\}|\{\{([^{}]*)\}\}")
 _NEEDS_EXPRESSION = frozenset({"map", "filter", "reduce", "custom"})
 _OPERATIONS = _NEEDS_EXPRESSION | frozenset(
     "sort merge extract parseXML parseJSON passthrough template aggregate flatten".split()
@@ -94,7 +93,7 @@ async def transform(call: NodeCall[TransformConfig]) -> NodeResult:
         )
         return NodeResult(output=call.wrap(value))
     data = _data(call)
-    if config.operation in _NEEDS_EXPRESSION:
+    if config.operation in _NEEDS_EXPRESSION or _compares(config):
         value = await _evaluate(call, data)
     else:
         value = _PLAIN[config.operation](call, data)
@@ -122,7 +121,7 @@ def _data(call: NodeCall[TransformConfig]) -> Json:
 def _json_or(text: str, default: Json) -> Json:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return default
 
 
@@ -137,80 +136,45 @@ def _array(call: NodeCall[TransformConfig], data: Json) -> list[Json]:
     )
 
 
+def _compares(config: TransformConfig) -> bool:
+    return config.operation == "sort" and is_arrow(to_text(config.expression or ""))
+
+
 async def _evaluate(call: NodeCall[TransformConfig], data: Json) -> Json:
     config, expression = call.config, to_text(call.config.expression)
-    if "=>" in expression:
-        raise NotAvailable(
-            "Arrow functions need the JavaScript sandbox, which comes with the code node; "
-            "write the expression in JSONata, for example `items.(price * 2)`."
-        )
     names = call.scope.flatten()
     if config.operation == "custom":
-        subject = {**names, "$data": data}
-        bindings = {"data": data}
-    else:
-        subject, bindings = {**names, "items": _array(call, data)}, {}
-        if config.operation == "filter":
-            expression = f"items[{expression}]"
-    return await sync_to_async(evaluate_jsonata, thread_sensitive=False)(
-        expression, subject, bindings
-    )
-
-
-def evaluate_jsonata(expression: str, subject: Json, bindings: dict[str, Json]) -> Json:
-    """The value of a JSONata expression, within limits of time and depth."""
-    try:
-        compiled = Jsonata(expression)
-        frame = compiled.create_frame()
-        frame.set_runtime_bounds(TIME_LIMIT_MS, DEPTH_LIMIT)
-        for name, value in bindings.items():
-            frame.bind(name, value)
-        return _plain(compiled.evaluate(subject, frame))
-    except (JException, RecursionError, ValueError, TypeError, ArithmeticError) as error:
-        raise BadConfig(
-            f"The JSONata expression {expression[:200]!r} failed: {error}", field="expression"
-        ) from error
-
-
-def _plain(value: Json) -> Json:
-    """Lists, dicts and scalars only; a function or an unbounded number is null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    return value if isinstance(value, str | int | bool) else None
+        return await evaluate_jsonata(expression, {**names, "$data": data}, {"data": data})
+    items = _array(call, data)
+    if is_arrow(expression):
+        return await over_array(config.operation, items, expression, names)
+    if config.operation == "filter":
+        expression = f"items[{expression}]"
+    return await evaluate_jsonata(expression, {**names, "items": items}, {})
 
 
 def _sort(call: NodeCall[TransformConfig], data: Json) -> Json:
     items, expression = _array(call, data), to_text(call.config.expression or "").strip()
-    if "=>" in expression:
-        raise NotAvailable(
-            "A comparator function needs the JavaScript sandbox, which comes with the code node; "
-            "sort by a field's path instead."
-        )
     if not expression:
         return items
-    descending = expression.startswith("-")
-    keyed = [(_walk(item, expression.lstrip("-")), item) for item in items]
-    present = [pair for pair in keyed if pair[0] is not None]
-    absent = [item for key, item in keyed if key is None]
-    present.sort(key=lambda pair: _rank(pair[0]), reverse=descending)
-    return [item for _, item in present] + absent
+    path = expression.lstrip("-")
+    sign = -1 if expression.startswith("-") else 1
+    return sorted(items, key=cmp_to_key(lambda a, b: sign * _order(_walk(a, path), _walk(b, path))))
 
 
-def _rank(value: Json) -> tuple[int, float, str]:
-    if isinstance(value, int | float):
-        return 0, float(value), ""
-    return 1, 0.0, to_text(value)
+def _order(left: Json, right: Json) -> int:
+    """As `<` in JavaScript: text by its characters, all else by number; what is absent is equal."""
+    if left is None or right is None:
+        return 0
+    if isinstance(left, str) and isinstance(right, str):
+        return (left > right) - (left < right)
+    a, b = to_number(left), to_number(right)
+    return (a > b) - (a < b)
 
 
 def _merge(call: NodeCall[TransformConfig], data: Json) -> Json:
     expression = to_text(call.config.expression or "")
-    references = [match.strip() for match in _REFERENCE.findall(expression)]
+    references = [(old or new).strip() for old, new in _MERGED.findall(expression)]
     values = [call.render.expression(reference) for reference in references]
     for source in call.config.sources:
         values.append(
@@ -247,7 +211,7 @@ def _parse_json(call: NodeCall[TransformConfig], data: Json) -> Json:
         raise BadConfig("parseJSON needs text.", field="inputData")
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadConfig(f"Invalid JSON: {error}", field="inputData") from error
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from executions.nodes import BadConfig, NotAvailable
+from executions.nodes import BadConfig
 from executions.tests.nodes.calls import output
 
 PEOPLE = [{"name": "Ann", "age": 30}, {"name": "Bo", "age": 20}, {"name": "Cy"}]
@@ -100,9 +100,34 @@ def test_flatten_opens_one_level():
     assert transform("flatten", "x", None, {"x": [1, [2, [3]]]}) == [1, 2, [3]]
 
 
-def test_arrow_functions_say_what_they_need():
-    with pytest.raises(NotAvailable, match="JavaScript sandbox"):
-        transform("map", "x", "x => x * 2", {"x": [1]})
+@pytest.mark.parametrize(
+    ("operation", "expression", "expected"),
+    [
+        ("map", "x => x * 2", [6, 2, 4]),
+        ("map", "(x, i) => x + i;", [3, 2, 4]),
+        ("filter", "x => x > least", [3, 2]),
+        ("reduce", "(a, b) => a + b", 6),
+        ("reduce", "(a, b) => a.concat([b * 2]), []", [6, 2, 4]),
+        ("sort", "(a, b) => b - a", [3, 2, 1]),
+    ],
+)
+def test_arrow_functions_work_as_in_javascript(operation, expression, expected):
+    assert transform(operation, "xs", expression, {"xs": [3, 1, 2], "least": 1}) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("x => x.y.z", "reading 'z'"),
+        ("x => ", "SyntaxError"),
+        ("x => { while (true) {} }", "longer than its limit"),
+        ("'=>'", "not a function"),
+    ],
+)
+def test_a_failing_arrow_function_is_a_clear_error(expression, reason, monkeypatch):
+    monkeypatch.setattr("executions.nodes.expressions.TIME_LIMIT_SECONDS", 1.0)
+    with pytest.raises(BadConfig, match=reason):
+        transform("map", "xs", expression, {"xs": [{}]})
 
 
 def test_what_is_no_array_is_named():
@@ -113,13 +138,14 @@ def test_what_is_no_array_is_named():
 @pytest.mark.parametrize(
     "expression", ["$sum(", "$nothing()", "1/0", "($f := function(){$f()}; $f())"]
 )
-def test_a_failing_expression_is_a_clear_error(expression):
+def test_a_failing_expression_is_a_clear_error(expression, monkeypatch):
+    monkeypatch.setattr("executions.nodes.expressions.TIME_LIMIT_SECONDS", 1.0)
     with pytest.raises(BadConfig, match="JSONata"):
         transform("custom", None, expression)
 
 
 def test_an_endless_expression_is_stopped(monkeypatch):
-    monkeypatch.setattr("executions.nodes.transform.TIME_LIMIT_MS", 200)
+    monkeypatch.setattr("executions.nodes.expressions.TIME_LIMIT_SECONDS", 0.5)
     begun = time.monotonic()
     with pytest.raises(BadConfig, match="JSONata"):
         transform("custom", None, "$sum([1..9000000].($ * $ * $))")

@@ -1,0 +1,1 @@
+"""Tests of the sandbox, with programs that mean harm."""
