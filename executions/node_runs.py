@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from executions.engine.steps import current_step
+from executions import masking
+from executions.engine.bodies import current_step
 from executions.errors import FlowMaestroError
-from executions.nodes import BadConfig, Effect, NodeCall, NodeResult, NotAvailable
+from executions.nodes import BadConfig, Effect, NodeCall, NodeResult, NotAvailable, Run
 from executions.rules.graph import Node
 from executions.rules.policies import DEFAULT_TIMEOUT, Pin, PinnedAttempt
 from executions.rules.retry import NO_RETRY, Retry
@@ -80,14 +81,42 @@ async def attempt(work: Work) -> Any:
     """One attempt: {output, size, attempts, and where there are any handle, warnings, …}."""
     number = current_step().attempt
     spec = work.call.node.spec
-    work.call.render.warnings.clear()
-    if work.pin is not None:
-        result = await _pinned(work, work.pin.attempt(number), number)
-    elif spec.run is None:
-        raise NotAvailable(_missing(work.call.node))
-    else:
-        result = await spec.run(work.call)
-    return _stored(work, result, attempts=number)
+    work.call.render.begin()
+    try:
+        if work.pin is not None:
+            result = await _pinned(work, work.pin.attempt(number), number)
+        elif spec.run is None:
+            raise NotAvailable(_missing(work.call.node))
+        else:
+            result = await _without_secrets(spec.run, work.call)
+        return _stored(work, result, attempts=number)
+    except RecursionError as error:
+        raise BadConfig(
+            f"Node {work.call.node.id!r} meets data that is nested too deep; flatten it.",
+            code="too_deep",
+        ) from error
+
+
+async def _without_secrets(run: Run, call: NodeCall[Any]) -> NodeResult:
+    """What the node gives, or how it fails, without the secrets that it used."""
+    with masking.hiding() as mask:
+        try:
+            result = await run(call)
+        except Exception as error:
+            clean = mask.error(error)
+            if clean is error:
+                raise
+            # No cause: it is what shows the secret.
+            raise clean from None
+        call.render.warnings[:] = mask.value(call.render.warnings)
+        return replace(
+            result,
+            output=mask.value(result.output),
+            handle=mask.value(result.handle),
+            variables=mask.value(result.variables),
+            shared=mask.value(result.shared),
+            changes=[mask.value(list(change)) for change in result.changes],
+        )
 
 
 def _missing(node: Node) -> str:
@@ -105,7 +134,8 @@ async def _pinned(work: Work, pinned: PinnedAttempt, number: int) -> NodeResult:
     handle = pinned.handle
     if handle is None:
         handle = node.spec.derive(node.config, pinned.output)
-    return NodeResult(output=pinned.output, handle=handle)
+    effects = node.spec.effects(node.config, pinned.output)
+    return NodeResult(output=pinned.output, handle=handle, **effects)
 
 
 def _type_name(text: str) -> str:
@@ -116,7 +146,9 @@ def _stored(work: Work, result: NodeResult, *, attempts: int) -> dict[str, Json]
     """A result as the step keeps it; an output that is too large or no JSON is refused."""
     node = work.call.node
     try:
-        size = len(json.dumps(result.output, ensure_ascii=False, allow_nan=False))
+        size = len(
+            json.dumps(result.output, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        )
     except (TypeError, ValueError, RecursionError) as error:
         raise BadConfig(f"The output of node {node.id!r} is not JSON: {error}.") from error
     if size > MAX_OUTPUT:
@@ -132,6 +164,8 @@ def _stored(work: Work, result: NodeResult, *, attempts: int) -> dict[str, Json]
         stored["variables"] = dict(result.variables)
     if result.shared:
         stored["shared"] = dict(result.shared)
+    if result.changes:
+        stored["changes"] = [list(change) for change in result.changes]
     if work.call.render.warnings:
         stored["warnings"] = list(work.call.render.warnings)
     return stored

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -28,20 +29,30 @@ def write(path: Path, content: str, *, replace: bool = True) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def load_or_create(path: Path) -> str:
+def _fresh_secret() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def load_or_create(
+    path: Path,
+    *,
+    make: Callable[[], str] = _fresh_secret,
+    what: str = "secret key",
+    variable: str = "FLOWMAESTRO_SECRET_KEY",
+) -> str:
     """The secret at `path`; the first caller of all makes it up."""
     try:
         if not path.exists():
             try:
-                write(path, secrets.token_urlsafe(48), replace=False)
+                write(path, make(), replace=False)
             except FileExistsError:
                 pass  # another process was first: its key counts
         value = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"The secret key cannot be kept in {path} ({error.strerror}). Set "
-            "FLOWMAESTRO_SECRET_KEY, or FLOWMAESTRO_DATA_DIR to a writable directory."
+            f"The {what} cannot be kept in {path} ({error.strerror}). Set {variable}, or "
+            "FLOWMAESTRO_DATA_DIR to a writable directory."
         ) from None
     if not value:
-        raise ImproperlyConfigured(f"{path} is empty; remove it to get a new secret key.")
+        raise ImproperlyConfigured(f"{path} is empty; remove it to get a new {what}.")
     return value

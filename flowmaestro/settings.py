@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flowmaestro import embedded, env, secret_files
+from flowmaestro import embedded, encryption_keys, env, secret_files
 from flowmaestro.options import Options
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -28,6 +28,8 @@ DEBUG = env.boolean("FLOWMAESTRO_DEBUG", False)
 SECRET_KEY = env.secret("FLOWMAESTRO_SECRET_KEY") or secret_files.load_or_create(
     DATA_DIR / "secret_key"
 )
+# The first seals what is stored from now on; the others still open what they sealed.
+ENCRYPTION_KEYS = encryption_keys.load(DATA_DIR)
 ALLOWED_HOSTS = [
     *env.listing("FLOWMAESTRO_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
     str(urlsplit(PUBLIC_URL).hostname),
@@ -100,6 +102,10 @@ UNFOLD = {
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "/"
 
+# --- The engine ------------------------------------------------------------------------------
+
+FLOWMAESTRO = Options.from_env(DATA_DIR)
+
 # --- Database: PostgreSQL, an outside one or the embedded one in the data directory ---------
 
 _outside = env.database("FLOWMAESTRO_DATABASE_URL")
@@ -107,11 +113,20 @@ EMBEDDED_DATABASE = _outside is None
 # What gives a single command its database; lower apps find it by this name.
 STANDALONE_DATABASE = "flowmaestro.standalone.database"
 _database: dict[str, Any] = _outside or embedded.database_settings(DATA_DIR)
+# A server whose packets vanish must be missed well within a lease: the worker then drops its runs
+# before others take them over.
+_patience: dict[str, Any] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": int(FLOWMAESTRO.LEASE_SECONDS * 1000 / 4),
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
         **_database,
-        "OPTIONS": {"connect_timeout": 5, **_database.get("OPTIONS", {})},
+        "OPTIONS": {**_patience, **_database.get("OPTIONS", {})},
         # ASGI runs each request's queries on whatever thread is free; a kept connection per
         # thread would idle there (django/channels#871).
         "CONN_MAX_AGE": 0,
@@ -120,7 +135,6 @@ DATABASES: dict[str, dict[str, Any]] = {
 
 # --- Workers --------------------------------------------------------------------------------
 
-FLOWMAESTRO = Options.from_env(DATA_DIR)
 # django-q2 supervises the pool and carries wake-ups; its retries, results, timeouts and
 # scheduler stay off, since a run's row holds all of that.
 Q_CLUSTER = {
@@ -163,8 +177,9 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["flowmaestro.api.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "flowmaestro.api.handle_error",
 }
-# The largest body is a payload at its limit, wrapped in a little JSON.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * FLOWMAESTRO.PAYLOAD_LIMIT
+# More than a payload at its limit, wrapped in a little JSON: a definition that is too large is read
+# all the same, so that the answer can name the node at fault.
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(16 * 1024 * 1024, 2 * FLOWMAESTRO.PAYLOAD_LIMIT)
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"] if (BASE_DIR / "static").is_dir() else []
 WHITENOISE_USE_FINDERS = True
@@ -186,11 +201,18 @@ LOGGING: dict[str, Any] = {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: "/healthz" not in record.getMessage(),
         },
+        "secrets": {"()": "executions.masking.SecretFilter"},
     },
     "formatters": {
         "line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["secrets"],
+        },
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # One line per message is noise: messages are wake-ups, not work.

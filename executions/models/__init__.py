@@ -1,7 +1,9 @@
-"""What things are: runs, their journal, queues, wait tokens, events, workers, workflows, audit."""
+"""What things are: runs, their journal, queues, tokens, events, workers, workflows, connections."""
 
 from executions.models.audit import AuditEntry
+from executions.models.connections import ApiDescription, Connection
 from executions.models.events import RunEvent, StreamChunk
+from executions.models.files import FilePiece, RunFile
 from executions.models.queues import Queue
 from executions.models.runs import Debounce, IdempotencyKey, Run, RunData
 from executions.models.steps import PastStep, Signal, Step
@@ -10,14 +12,18 @@ from executions.models.workers import Worker
 from executions.models.workflows import Workflow, WorkflowVersion
 
 __all__ = [
+    "ApiDescription",
     "AuditEntry",
+    "Connection",
     "Debounce",
+    "FilePiece",
     "IdempotencyKey",
     "PastStep",
     "Queue",
     "Run",
     "RunData",
     "RunEvent",
+    "RunFile",
     "Signal",
     "Step",
     "StreamChunk",

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
+import re
 import time
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import Field
 
-from executions import outbound
+from executions import connections, masking, outbound
+from executions.connections import Credentials
 from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, node
 from executions.nodes.output import parsed
+from executions.outbound import bodies, logins
+from executions.outbound.answers import data_of, headers_of, retry_after
+from executions.outbound.logins import Login
 from executions.rules.comparisons import to_number, to_text
 
 Json = Any
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 MAX_SECONDS = 300.0
-_KEY_HEADER = "X-API-Key"
+RETRIED = (429, 502, 503, 504)
+_BODY_KINDS = {
+    "none": "json", "": "json", "text": "raw", "xml": "raw", "urlencoded": "form",
+    "x-www-form-urlencoded": "form", "application/x-www-form-urlencoded": "form",
+    "formdata": "multipart", "form-data": "multipart", "multipart/form-data": "multipart",
+    "application/json": "json", "file": "binary",
+}  # fmt: skip
+_PROVIDERS = frozenset({"http", "https", "rest", "api"})
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
 class HttpConfig(NodeConfig):
@@ -32,43 +45,37 @@ class HttpConfig(NodeConfig):
     url: str = Field(..., title="Address", min_length=1)
     headers: tuple[tuple[str, Json], ...] = Field((), title="Headers")
     query_params: tuple[tuple[str, Json], ...] = Field((), title="Query")
+    connection: str | None = Field(
+        None, title="Connection", description="By id or name; instead of a login written here"
+    )
     auth_type: Literal["none", "basic", "bearer", "apiKey"] = Field("none", title="Login")
     auth_credentials: Json = Field(None, title="Credentials")
-    body_type: Literal["json", "form", "raw"] = Field("json", title="Body kind")
+    body_type: Literal["json", "form", "multipart", "raw", "binary"] = Field(
+        "json", title="Body kind"
+    )
     body: Json = Field(None, title="Body")
     timeout: Json = Field(30, title="Timeout", description="Seconds, for all attempts together")
     retry_count: int = Field(0, title="Retries", ge=0, le=5)
-
-
-def _pairs(value: Json) -> list[tuple[str, Json]]:
-    if isinstance(value, dict):
-        return [(str(key), item) for key, item in value.items()]
-    if isinstance(value, list):
-        return [
-            (str(item.get("key", item.get("name"))), item.get("value", ""))
-            for item in value
-            if isinstance(item, dict) and item.get("key", item.get("name")) not in (None, "")
-        ]
-    return []
+    retry_statuses: tuple[int, ...] = Field(
+        RETRIED, title="Statuses tried again", description="Only when there are retries"
+    )
 
 
 def _dialect(config: dict[str, Json]) -> dict[str, Json]:
     config["method"] = str(config.get("method") or "GET").upper()
-    config["headers"] = _pairs(config.get("headers"))
-    config["queryParams"] = _pairs(
+    config["headers"] = bodies.pairs_of(config.get("headers"))
+    config["queryParams"] = bodies.pairs_of(
         config.get("queryParams") or config.get("params") or config.get("query")
     )
     auth = config.get("authentication", config.get("auth"))
     if isinstance(auth, dict):
         config.setdefault("authType", auth.get("type"))
         config.setdefault("authCredentials", {k: v for k, v in auth.items() if k != "type"})
-    kind = str(config.get("authType") or "none")
-    config["authType"] = {"apikey": "apiKey", "api_key": "apiKey", "api-key": "apiKey"}.get(
-        kind.lower(), kind.lower()
-    )
-    if config.get("bodyType") in (None, "", "none"):
-        config["bodyType"] = "json"
-    for key in ("timeout", "retryCount"):
+    config["authType"] = logins.kind_of(config.get("authType"))
+    config["connection"] = config.get("connectionId") or config.get("connection") or None
+    kind = str(config.get("bodyType") or "").strip().lower()
+    config["bodyType"] = _BODY_KINDS.get(kind, kind)
+    for key in ("timeout", "retryCount", "retryStatuses"):
         if config.get(key) is None:
             config.pop(key, None)
     return config
@@ -88,16 +95,61 @@ async def http(call: NodeCall[HttpConfig]) -> NodeResult:
     """Call an address over HTTP and go on with what it answers."""
     config, render = call.config, call.render
     url = render.text(config.url).strip()
-    if "{{" in url:
-        raise BadConfig(f"The address {url[:200]!r} still has an unknown name in it.", field="url")
     headers = [(key, render.text(value)) for key, value in config.headers]
     params = [(key, render.text(value)) for key, value in config.query_params]
-    _add_login(call, headers)
+    if config.connection:
+        url, login = await _of_connection(call, url)
+    else:
+        login = logins.of_values(config.auth_type, render.value(config.auth_credentials))
+    if "{{" in url:
+        raise BadConfig(f"The address {url[:200]!r} still has an unknown name in it.", field="url")
     content = _body(call, headers) if config.method in _WITH_BODY else None
+    headers += login.headers
+    if login.cookies:
+        headers.append(("Cookie", "; ".join(f"{name}={value}" for name, value in login.cookies)))
+    _hide_environment(call, headers, login)
     response = await _request_with_retries(
-        config, url, headers=headers, params=params, content=content
-    )
+        config, url, headers=headers, params=[*params, *login.params], content=content,
+        secret_headers=login.secret_headers,
+    )  # fmt: skip
     return NodeResult(output=call.wrap(_result(response)))
+
+
+async def _of_connection(call: NodeCall[HttpConfig], url: str) -> tuple[str, Login]:
+    """The whole address and the login of the connection that the node names."""
+    reference = call.render.text(call.config.connection).strip()
+    found: Credentials = await connections.in_thread(
+        connections.resolve, reference, owner=call.owner
+    )
+    base = logins.base_of(found)
+    if not base and found.provider.lower() not in _PROVIDERS:
+        # Else any workflow could send the secrets of any connection to any place.
+        raise BadConfig(
+            f"Connection {found.name!r} is for {found.provider!r}; an http node takes connections "
+            "of the provider 'http', or with a field baseUrl that says where they may be used.",
+            field="connection",
+        )
+    if base and not _ABSOLUTE.match(url):
+        url = f"{base}/{url.lstrip('/')}"
+    logins.check_place(found, url)
+    return url, logins.of_connection(found)
+
+
+def _hide_environment(
+    call: NodeCall[HttpConfig], headers: list[tuple[str, str]], login: Login
+) -> None:
+    """Hides what a login takes from the environment; unlike the definition, nobody sees that."""
+    environment = call.scope.get("env")
+    if not isinstance(environment, dict) or not masking.is_hiding():
+        return
+    credentials = to_text(call.render.value(call.config.auth_credentials))
+    sent = [value for key, value in headers if key.lower() in _SECRET_HEADERS]
+    texts = [credentials, *sent, *(value for _, value in login.params)]
+    for value in environment.values():
+        if isinstance(value, str) and value and any(value in text for text in texts):
+            masking.hide(value)
+            if value in credentials:
+                masking.hide(*(text.removeprefix("Basic ") for text in sent))
 
 
 def seconds_of(config: HttpConfig) -> float:
@@ -109,92 +161,79 @@ def seconds_of(config: HttpConfig) -> float:
 async def _request_with_retries(
     config: HttpConfig, url: str, **options: Any
 ) -> outbound.OutboundResponse:
-    """One budget of time for all attempts; only network errors are tried again."""
+    """One budget of time for all attempts, after network errors and the statuses named."""
     deadline = time.monotonic() + seconds_of(config)
     attempt = 0
     while True:
         left = deadline - time.monotonic()
+        failure: outbound.OutboundFailed | None = None
+        response: outbound.OutboundResponse | None = None
+        delay = min(10.0, 2.0**attempt)
         try:
-            return await outbound.request(config.method, url, timeout=max(0.05, left), **options)
-        except outbound.OutboundFailed:
-            delay = min(10.0, 2.0**attempt)
-            attempt += 1
-            if attempt > config.retry_count or time.monotonic() + delay >= deadline:
-                raise
-            await asyncio.sleep(delay)
-
-
-def _add_login(call: NodeCall[HttpConfig], headers: list[tuple[str, str]]) -> None:
-    kind, source = call.config.auth_type, call.config.auth_credentials
-    if kind == "none":
-        return
-    given = call.render.value(source)
-    fields = given if isinstance(given, dict) else {}
-    plain = to_text(given) if given is not None and not fields else ""
-    if kind == "basic":
-        user, password = fields.get("username", ""), fields.get("password", "")
-        pair = plain or f"{to_text(user)}:{to_text(password)}"
-        value = "Basic " + base64.b64encode(pair.encode()).decode()
-        headers.append(("Authorization", value))
-        return
-    secret = plain or to_text(
-        next((fields[k] for k in ("token", "key", "apiKey", "value") if k in fields), "")
-    )
-    if not secret:
-        raise BadConfig(f"The login {kind} has no credentials.", field="authCredentials")
-    if kind == "bearer":
-        headers.append(("Authorization", f"Bearer {secret}"))
-    else:
-        headers.append((to_text(fields.get("header", _KEY_HEADER)), secret))
+            response = await outbound.request(
+                config.method, url, timeout=max(0.05, left), **options
+            )
+        except outbound.OutboundFailed as error:
+            failure = error
+        else:
+            if response.status not in config.retry_statuses:
+                return response
+            asked = retry_after(response)
+            delay = delay if asked is None else asked
+        attempt += 1
+        if attempt > config.retry_count or time.monotonic() + delay >= deadline:
+            if failure is not None:
+                raise failure
+            assert response is not None
+            return response
+        await asyncio.sleep(delay)
 
 
 def _body(call: NodeCall[HttpConfig], headers: list[tuple[str, str]]) -> bytes | None:
     config, render = call.config, call.render
     if config.body is None or config.body == "":
         return None
-    has_type = any(key.lower() == "content-type" for key, _ in headers)
+    kind, content = "", b""
     if config.body_type == "json":
-        value = (
-            render.structured(config.body)
-            if isinstance(config.body, str)
-            else render.value(config.body)
-        )
-        value = _json_of(value, is_text=isinstance(config.body, str))
-        if not has_type:
-            headers.append(("Content-Type", "application/json"))
-        return json.dumps(value, ensure_ascii=False).encode()
-    if config.body_type == "form":
+        content, kind = bodies.as_json(_json_body(call)), "application/json"
+    elif config.body_type == "form":
         value = parsed(render.value(config.body))
-        pairs = _pairs(value)
-        if not has_type:
-            headers.append(("Content-Type", "application/x-www-form-urlencoded"))
-        if not pairs:
-            return to_text(value).encode()
-        return urlencode([(key, to_text(item)) for key, item in pairs]).encode()
-    return render.text(config.body).encode()
+        pairs = bodies.pairs_of(value)
+        texts = [(key, to_text(item)) for key, item in pairs]
+        content = urlencode(texts).encode() if pairs else to_text(value).encode()
+        kind = "application/x-www-form-urlencoded"
+    elif config.body_type == "multipart":
+        pairs = bodies.pairs_of(parsed(render.value(config.body)))
+        content, kind = bodies.as_multipart(pairs)
+        # The boundary is in it: any other one would be wrong.
+        headers[:] = [pair for pair in headers if pair[0].lower() != "content-type"]
+    elif config.body_type == "binary":
+        content, kind = bodies.as_bytes(render.value(config.body)), "application/octet-stream"
+    else:
+        content = render.text(config.body).encode()
+    if kind and not any(key.lower() == "content-type" for key, _ in headers):
+        headers.append(("Content-Type", kind))
+    return content
 
 
-def _json_of(value: Json, *, is_text: bool) -> Json:
-    if not (is_text and isinstance(value, str)):
+def _json_body(call: NodeCall[HttpConfig]) -> Json:
+    body, render = call.config.body, call.render
+    if not isinstance(body, str):
+        return render.value(body)
+    value = render.structured(body)
+    if not isinstance(value, str):
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadConfig(f"The body is not JSON: {error}.", field="body") from error
 
 
 def _result(response: outbound.OutboundResponse) -> dict[str, Json]:
-    text = response.text
-    kind = response.header("content-type").lower()
-    data = parsed(text) if "json" in kind or text.lstrip()[:1] in ("{", "[") else text
-    headers: dict[str, str] = {}
-    for key, value in response.headers:
-        name = key.lower()
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return {
         "status": response.status,
         "statusText": response.reason,
-        "headers": headers,
-        "data": data,
+        "headers": headers_of(response),
+        "data": data_of(response),
         "responseTime": round(response.seconds * 1000),
     }

@@ -17,6 +17,7 @@ class Remembering(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[dict[str, Any]] = []
         self.target = "/"
+        self.retry_after = ""
         self.release = threading.Event()
 
 
@@ -53,6 +54,13 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/hang":
             self.server.release.wait(20)
             self.reply(200)
+        elif path.startswith("/busy/"):
+            # Busy for as many requests as the path says.
+            times = int(path.removeprefix("/busy/"))
+            if len(self.server.seen) <= times:
+                self.reply(503, b'{"busy": true}', retry_after=self.server.retry_after)
+            else:
+                self.reply(200, b'{"ok": true}')
         elif path == "/404":
             self.reply(404, b'{"no": "such"}')
         else:
@@ -60,12 +68,14 @@ class Handler(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
 
-    def reply(self, status, body=b"", *, location=None, encoding=None):
+    def reply(self, status, body=b"", *, location=None, encoding=None, retry_after=None):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         if location:
             self.send_header("location", location)
+        if retry_after:
+            self.send_header("retry-after", retry_after)
         if encoding:
             self.send_header("content-encoding", encoding)
         self.end_headers()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from executions.nodes import BadConfig
-from executions.outbound import OutboundFailed, OutboundRefused
+from executions.outbound import OutboundFailed, OutboundRefused, OutboundResponse
+from executions.outbound.answers import retry_after
+from executions.outbound.bodies import BadBody
+from executions.tests.flows import flow, run
 from executions.tests.nodes.calls import output
 from executions.tests.web import Server
 
@@ -107,3 +111,139 @@ def test_network_errors_are_tried_again_within_one_budget(server, monkeypatch):
     with pytest.raises(OutboundFailed):
         output("http", {"url": f"http://127.0.0.1:{port}/", "retryCount": 3})
     assert waits == [1.0, 2.0, 4.0]
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The pauses between attempts, which take no time."""
+    noted = []
+
+    async def sleep(seconds):
+        noted.append(seconds)
+
+    monkeypatch.setattr("executions.nodes.http.asyncio.sleep", sleep)
+    return noted
+
+
+def test_a_status_that_passes_is_tried_again_when_there_are_retries(server, waits):
+    assert output("http", {"url": server.url("/busy/2"), "retryCount": 3})["status"] == 200
+    assert len(server.seen) == 3
+    assert waits == [1.0, 2.0]
+
+
+def test_without_retries_it_is_a_result(server, waits):
+    assert output("http", {"url": server.url("/busy/2")})["status"] == 503
+    assert len(server.seen) == 1
+    config = {"url": server.url("/404"), "retryCount": 2}
+    assert output("http", config)["status"] == 404
+    assert waits == []
+
+
+def test_the_last_answer_is_the_result_when_all_attempts_are_used(server, waits):
+    config = {"url": server.url("/busy/9"), "retryCount": 1}
+    assert output("http", config)["status"] == 503
+    assert len(server.seen) == 2
+
+
+def test_the_statuses_are_the_authors_choice(server, waits):
+    config = {"url": server.url("/404"), "retryCount": 2, "retryStatuses": [404]}
+    assert output("http", config)["status"] == 404
+    assert len(server.seen) == 3
+
+
+def test_the_server_says_when_to_come_again_within_the_time_there_is(server, waits):
+    server.http.retry_after = "7"
+    config = {"url": server.url("/busy/1"), "retryCount": 2}
+    assert output("http", config)["status"] == 200
+    assert waits == [7.0]
+    config = {"url": server.url("/busy/9"), "retryCount": 2, "timeout": 5}
+    assert output("http", config)["status"] == 503
+    assert waits == [7.0]
+
+
+@pytest.mark.parametrize("kind", ["multipart", "form-data", "multipart/form-data"])
+def test_forms_carry_files(kind, server):
+    config = {"method": "POST", "url": server.url(), "bodyType": kind, "body": {
+        "note": "{{note}}",
+        "file": {"filename": "a.bin", "content": base64.b64encode(b"\x00x").decode(),
+                 "encoding": "base64"},
+    }}  # fmt: skip
+    output("http", config, note='say "hi"\r\n--x')
+    (seen,) = server.seen
+    boundary = seen["headers"]["content-type"].partition("boundary=")[2]
+    parts = seen["body"].split(f"--{boundary}")
+    assert parts[1] == (
+        '\r\nContent-Disposition: form-data; name="note"\r\n\r\nsay "hi"\r\n--x\r\n'
+    )
+    assert 'filename="a.bin"\r\nContent-Type: application/octet-stream' in parts[2]
+    assert "\r\n\r\n\x00x\r\n" in parts[2]
+    assert parts[3] == "--\r\n"
+
+
+def test_a_name_in_a_form_cannot_begin_a_header(server):
+    body = {'a"\r\nX-Evil: 1': "x"}
+    output("http", {"method": "POST", "url": server.url(), "bodyType": "multipart", "body": body})
+    assert 'name="a%22%0D%0AX-Evil: 1"' in server.seen[0]["body"]
+
+
+def test_binary_content_is_sent_from_base64(server):
+    body = base64.b64encode(b"raw bytes").decode()
+    output("http", {"method": "PUT", "url": server.url(), "bodyType": "binary", "body": body})
+    assert server.seen[0]["body"] == "raw bytes"
+    with pytest.raises(BadBody):
+        output("http", {"method": "PUT", "url": server.url(), "bodyType": "binary", "body": "ü"})
+
+
+def test_a_key_may_go_into_the_query(server):
+    login = {"authType": "apiKey", "authCredentials": {"in": "query", "name": "k", "key": "v1"}}
+    output("http", {"url": server.url("/x"), **login})
+    assert server.seen[0]["path"] == "/x?k=v1"
+
+
+def test_a_key_in_a_header_of_its_own_does_not_follow_to_another_site(server):
+    other = Server()
+    try:
+        server.http.target = other.url("/landing")
+        login = {"authType": "apiKey", "authCredentials": {"header": "X-Own", "key": "v1"}}
+        assert output("http", {"url": server.url("/to/302"), **login})["status"] == 200
+        assert server.seen[0]["headers"]["x-own"] == "v1"
+        assert "x-own" not in other.seen[0]["headers"]
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("", None), ("soon", None), ("inf", None),
+        ("Sun, 01 Mar 2026 12:00:09 GMT", 9.0), ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
+    ],
+)  # fmt: skip
+def test_retry_after_is_a_number_or_a_date(text, seconds):
+    response = OutboundResponse(
+        status=503, reason="", headers=(("Retry-After", text),), body=b"", url="", seconds=0
+    )
+    assert retry_after(response, now=datetime(2026, 3, 1, 12, tzinfo=UTC)) == seconds
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_login_takes_from_the_environment_is_hidden_and_what_a_definition_says_is_not(
+    server, settings, monkeypatch
+):
+    settings.FLOWMAESTRO = {
+        "OUTBOUND_ALLOW_PRIVATE": ("127.0.0.1",), "TEMPLATE_ENV": ("SOME_KEY", "SOME_PLACE"),
+    }  # fmt: skip
+    monkeypatch.setenv("SOME_KEY", "env-key-4711")
+    monkeypatch.setenv("SOME_PLACE", "Berlin")
+    definition = flow(
+        {
+            "a": ("http", {"url": server.url("/{{env.SOME_PLACE}}"),
+                           "headers": {"Authorization": "Bearer {{env.SOME_KEY}}"}}),
+            "r": ("output", {"outputName": "r", "value": "{{env.SOME_PLACE}} {{env.SOME_KEY}}"}),
+        },
+        "a>r",
+    )  # fmt: skip
+    result = run(definition)
+    assert server.seen[0]["headers"]["authorization"] == "Bearer env-key-4711"
+    # A definition that prints a variable outside of a login means to.
+    assert result["outputs"] == {"r": "Berlin env-key-4711"}

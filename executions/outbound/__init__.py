@@ -93,8 +93,11 @@ async def request(
     timeout: float = 30.0,
     max_bytes: int = MAX_RESPONSE_BYTES,
     max_redirects: int = MAX_REDIRECTS,
+    secret_headers: frozenset[str] = frozenset(),
 ) -> OutboundResponse:
     """Make one request; 4xx and 5xx are responses. `timeout` covers all of it, redirects too.
+
+    `secret_headers`, in lower case, stay behind when a redirect leads to another site.
 
     Raises OutboundRefused, OutboundFailed or OutboundTooLarge.
     """
@@ -111,8 +114,9 @@ async def request(
                 if response.status_code not in (301, 302, 303, 307, 308) or not location:
                     return _answer(response, body, target, started)
                 method, content, sent, target = _follow(
-                    response.status_code, location, method, content, sent, target
-                )
+                    response.status_code, location, method, content, sent, target,
+                    _SECRET_HEADERS | secret_headers,
+                )  # fmt: skip
     except TimeoutError as error:
         raise OutboundFailed(f"{_shown(target)} did not answer within {timeout:g} s.") from error
     raise OutboundFailed(f"{_shown(target)} redirects more than {max_redirects} times.")
@@ -157,6 +161,7 @@ def _follow(
     content: bytes | None,
     headers: list[tuple[str, str]],
     target: httpx.URL,
+    secret_headers: frozenset[str],
 ) -> tuple[str, bytes | None, list[tuple[str, str]], httpx.URL]:
     """The next hop: what is sent there, without credentials when it is another origin."""
     try:
@@ -168,7 +173,7 @@ def _follow(
         content = None
         headers = [pair for pair in headers if pair[0].lower() != "content-type"]
     if _origin(following) != _origin(target):
-        headers = [pair for pair in headers if pair[0].lower() not in _SECRET_HEADERS]
+        headers = [pair for pair in headers if pair[0].lower() not in secret_headers]
     return method, content, headers, following
 
 
