@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
-from executions import hook_runs, long_running, orchestrator, user_input  # noqa: F401
+from executions import orchestrator  # noqa: F401
+from executions.builtin import (  # noqa: F401
+    hook_runs,
+    long_running,
+    triggered_runs,
+    user_input,
+)

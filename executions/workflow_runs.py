@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.fields.json import KT, KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce
 
-from executions import nodes, reviews, runs
+from executions import nodes, reviews, runs, workflows
 from executions.errors import Invalid, NotFound
 from executions.models import Run, RunEvent, Step
 from executions.orchestrator import orchestrator
@@ -44,6 +44,23 @@ def start(
     if owner is not None:
         payload["userId"] = str(owner)
     return runs.trigger(orchestrator, payload, owner=owner)
+
+
+def start_stored(
+    reference: str, *, inputs: Json = None, pins: Json = None, owner: int | None = None
+) -> runs.Handle:
+    """Starts a run of a stored workflow, in its newest version, or of a version by its own id.
+
+    The run points at the version. Raises NotFound, also for a workflow of somebody else, and what
+    `payload_of` does.
+    """
+    version = workflows.find_version(reference, owner=owner)
+    payload = payload_of(version.definition, inputs=inputs, pins=pins)
+    del payload["workflowDefinition"]
+    payload["workflowId"] = version.pk
+    if owner is not None:
+        payload["userId"] = str(owner)
+    return runs.trigger(orchestrator, payload, owner=owner, definition=version.pk)
 
 
 def payload_of(definition: Json, *, inputs: Json = None, pins: Json = None) -> dict[str, Json]:

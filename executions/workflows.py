@@ -1,16 +1,20 @@
-"""What is done to workflows: validate, save as a new version, load for a run."""
+"""What is done to workflows: validate, save as a new version, find the version for a run."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db import IntegrityError, OperationalError, transaction
+from django.db.models import F, Max, Q, QuerySet
 
 from executions import nodes
 from executions.errors import Conflict, Invalid, NotFound
+from executions.models import Run, Workflow, WorkflowVersion
+from executions.nodes.connectors import ConnectorConfig, problem_of
 from executions.rules.definition import parse, read
-from executions.rules.graph import Issue
+from executions.rules.graph import Graph, Issue
 from executions.rules.ids import new_id
 from executions.rules.loops import find_structure
 from executions.rules.validation import find_warnings
@@ -23,16 +27,28 @@ def validate(definition: Json) -> list[Issue]:
     graph, issues = read(definition, nodes.find)
     if graph is None:
         return issues
-    return [*issues, *find_warnings(find_structure(graph))]
+    return [*issues, *find_warnings(find_structure(graph)), *_missing_connectors(graph)]
 
 
-def save_workflow(name: str, definition: Json, owner: Any = None) -> Any:
+def _missing_connectors(graph: Graph) -> Iterator[Issue]:
+    """What nodes call and is not here. A run may pin them, or never come there: no error yet."""
+    for each in graph.nodes.values():
+        if isinstance(each.config, ConnectorConfig):
+            try:
+                problem = problem_of(each.config)
+            except OperationalError:
+                # Without a database it is not known what is described there.
+                return
+            if problem is not None:
+                code, sentence = problem
+                yield Issue(code, f"Node {each.id!r}: {sentence}", each.id, "warning")
+
+
+def save_workflow(name: str, definition: Json, owner: Any = None) -> WorkflowVersion:
     """Store a definition as the next version of the owner's workflow of that name.
 
     Versions never change. Raises InvalidDefinition, with nothing stored, when it cannot run.
     """
-    from executions.models import Workflow, WorkflowVersion
-
     if not isinstance(name, str) or not name.strip():
         raise Invalid("A workflow needs a name.", field="name")
     graph = parse(definition, nodes.find)
@@ -53,20 +69,101 @@ def save_workflow(name: str, definition: Json, owner: Any = None) -> Any:
         ) from error
 
 
+def import_workflow(name: str, definition: Json, owner: Any = None) -> tuple[WorkflowVersion, bool]:
+    """The version that holds the definition, and whether it is new.
+
+    A definition that is the newest version already is left alone.
+    """
+    newest = (
+        WorkflowVersion.objects.filter(workflow__name=name, workflow__owner=owner)
+        .select_related("workflow")
+        .order_by("-number")
+        .first()
+    )
+    if newest is not None and _text(newest.definition) == _text(definition):
+        return newest, False
+    return save_workflow(name, definition, owner), True
+
+
+def _text(definition: Json) -> str:
+    """The definition with the order of its nodes, which means something."""
+    return json.dumps(definition, ensure_ascii=False)
+
+
 def load_definition(workflow_id: str) -> Json:
     """The newest version of a workflow, or a version by its own id: {definition, versionId, …}."""
-    from executions.models import WorkflowVersion
-
-    versions = WorkflowVersion.objects.select_related("workflow")
-    version = (
-        versions.filter(workflow_id=workflow_id).order_by("-number").first()
-        or versions.filter(pk=workflow_id).first()
-    )
-    if version is None:
-        raise NotFound(f"There is no workflow {workflow_id!r}.", field="workflowId")
+    version = _version(WorkflowVersion.objects.all(), workflow_id)
     return {
         "definition": version.definition,
         "versionId": version.pk,
         "number": version.number,
         "name": version.workflow.name,
     }
+
+
+def find_version(reference: str, *, owner: int | None = None) -> WorkflowVersion:
+    """The newest version of a workflow, or a version by its own id, that belongs to `owner` or to
+    nobody. Raises NotFound also for one of somebody else.
+    """
+    return _version(_open_to(owner), reference)
+
+
+def find_for_run(reference: str | None, name: str | None, run_id: str, max_depth: int) -> Json:
+    """The version that a run's node names: {versionId, name}; for a step's body.
+
+    Raises NotFound, or TooDeep when runs of workflows have started each other more than
+    `max_depth` times.
+    """
+    run = Run.objects.only("id", "owner_id", "parent_id").get(pk=run_id)
+    _check_depth(run, max_depth)
+    if reference is not None:
+        version = _version(_open_to(run.owner_id), reference)
+    else:
+        named = _open_to(run.owner_id).filter(workflow__name=name)
+        # One's own before a common one of the same name.
+        best = named.order_by(F("workflow__owner").asc(nulls_last=True), "-number").first()
+        if best is None:
+            raise NotFound(f"There is no workflow called {name!r}.", field="workflowName")
+        version = best
+    return {"versionId": version.pk, "name": version.workflow.name}
+
+
+class TooDeep(Conflict):
+    """Workflows have started each other too often."""
+
+    code = "too_deep"
+    non_retryable = True
+
+
+def _check_depth(run: Run, limit: int) -> None:
+    depth, parent = 0, run.parent_id
+    while parent is not None:
+        above = Run.objects.only("task", "parent_id").filter(pk=parent).first()
+        depth += above is not None and above.task == run.task
+        parent = None if above is None else above.parent_id
+        if depth >= limit:
+            raise TooDeep(
+                f"Workflows have started each other {limit} times over; one of them must end "
+                "without starting the next.",
+                field="workflowId",
+            )
+
+
+def _open_to(owner: int | None) -> QuerySet[WorkflowVersion]:
+    mine = (
+        Q(workflow__owner=None)
+        if owner is None
+        else Q(workflow__owner__in=[owner]) | Q(workflow__owner=None)
+    )
+    return WorkflowVersion.objects.filter(mine)
+
+
+def _version(among: QuerySet[WorkflowVersion], reference: str) -> WorkflowVersion:
+    found = among.select_related("workflow")
+    version = (
+        found.filter(workflow_id=reference).order_by("-number").first()
+        or found.filter(pk=reference).first()
+    )
+    if version is None:
+        raise NotFound(f"There is no workflow {reference!r}.", field="workflowId")
+    return version

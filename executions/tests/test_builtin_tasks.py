@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 
 from executions import runs, tokens
+from executions.builtin.long_running import Progress, long_running, long_work
+from executions.builtin.user_input import user_input
 from executions.errors import Invalid, NotFound
-from executions.long_running import Progress, long_running, long_work
 from executions.models import WaitToken
 from executions.runs import RunFailed
 from executions.tests.bodies import until_parked
 from executions.tests.conftest import eventually, until_status
-from executions.user_input import user_input
 
 tries: defaultdict[str, list[Any]] = defaultdict(list)
 go_on = threading.Event()
@@ -213,7 +213,7 @@ def test_a_stretch_without_a_report_is_kept_alive(monkeypatch):
         def heartbeat(self, details: Any) -> None:
             beats.append(details)
 
-    monkeypatch.setattr("executions.long_running.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("executions.builtin.long_running.HEARTBEAT_SECONDS", 0.01)
     step: Any = Step()
     progress = Progress(step)
     beating = threading.Thread(target=progress.keep_alive)

@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from executions import audit
-from executions import doctor_sql as sql
+from executions.doctor import statements as sql
 
 _EXAMPLES = 5
 # What a tick, a takeover or a flush under way may take; what a backlog of timers may.
