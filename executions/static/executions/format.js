@@ -65,7 +65,7 @@ export function stateAfter({ type, data }) {
   if (type === "node_failed" && (data.handling === "continue" || data.handling === "fallback")) {
     return { ...about, status: "completed" };
   }
-  return { ...about, status, output: data.output, error: data.error };
+  return { ...about, status, output: data.output, warnings: data.warnings, error: data.error };
 }
 
 /**
