@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from executions.nodes.loop import LoopConfig, round_names
+from executions.nodes.loop import MAX_ROUNDS, LoopConfig, round_names
 from executions.rules.policies import Pin
 from executions.rules.scheduling import Frame, Job
 from executions.rules.scope import Scope
+from executions.rules.templates import Renderer
 
 Json = Any
 
@@ -34,14 +35,16 @@ class LoopRun:
         self.is_over = False
         self.is_checking = False
         self.failures: list[str] = []
+        self._exported = -1
+        self._latest: Scope | None = None
         self._has_body = has_body
         self._plan(found["output"])
 
     def _plan(self, found: Json) -> None:
         if self.pinned is not None or self.config is None:
             listed = found.get("items") if isinstance(found, dict) else None
-            self.items = listed[:1] if isinstance(listed, list) and listed else [None]
-            self.total = self.wanted = 1 if self._has_body else 0
+            self.items = listed if isinstance(listed, list) else [None] * _rounds_of(found)
+            self.total = self.wanted = len(self.items) if self._has_body else 0
             return
         self.items = found.get("items")
         total = found["total"]
@@ -116,7 +119,8 @@ class LoopRun:
             index=self.next_index,
             total=self.total,
             items=items,
-            results=self.results,
+            # One round after another share the list itself: a copy for each would take ever longer.
+            results=self.results if self.concurrency == 1 else self.results[: self.next_index],
         )
         return Scope(parent=self.scope, fixed=names)
 
@@ -125,7 +129,8 @@ class LoopRun:
         index = self.next_index
         self.next_index += 1
         self.active += 1
-        self.results.append(None)
+        if self.concurrency > 1:
+            self.results.append(None)
         return index
 
     def end_round(self, frame: Frame, scope: Scope, terminals: Iterable[str]) -> None:
@@ -134,7 +139,29 @@ class LoopRun:
         if frame.failures:
             self.failures.extend(frame.failures)
             return
-        self.results[frame.round] = round_result(scope, terminals)
+        result = round_result(scope, terminals)
+        if self.concurrency > 1:
+            self.results[frame.round] = result
+        else:
+            self.results.append(result)
+
+    def export(self, index: int, scope: Scope) -> None:
+        """What a round wrote is seen by the next one and after the loop; the latest round's stays.
+
+        Rounds that overlap do not see each other; of theirs the one that began last counts.
+        """
+        if self.failures or index <= self._exported:
+            return
+        self._exported = index
+        if self.concurrency == 1:
+            self.scope.export(scope)
+        else:
+            self._latest = scope
+
+    def export_latest(self) -> None:
+        """What the latest of overlapping rounds wrote is seen after the loop."""
+        if self._latest is not None:
+            self.scope.export(self._latest)
 
     def output(self) -> Json:
         """The loop node's output."""
@@ -150,6 +177,20 @@ class LoopRun:
             base["items"] = self.items
         name = self.config.output_variable if self.config is not None else None
         return {**base, name: base} if name else base
+
+
+async def evaluate_condition(loop: LoopRun) -> Any:
+    """Whether a while loop begins another round."""
+    assert loop.config is not None
+    return Renderer(loop.round_scope()).condition(loop.config.condition or "false")
+
+
+def _rounds_of(pinned: Json) -> int:
+    """How many rounds a pinned output without items tells of; one where it tells nothing."""
+    count = pinned.get("iterations") if isinstance(pinned, dict) else None
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        return 1
+    return min(count, MAX_ROUNDS)
 
 
 def round_result(scope: Scope, terminals: Iterable[str]) -> Json:

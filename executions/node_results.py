@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from executions.rules.graph import Graph, Node
+from executions.rules.scope import Scope, changed
 
 Json = Any
 
@@ -14,11 +15,36 @@ Json = Any
 NODE_OUTPUTS = 4_000_000
 
 
+def effects_of(scope: Scope, found: dict[str, Json]) -> dict[str, dict[str, Json]]:
+    """What a node sets beside its output, worked out on what the run holds as it settles."""
+    variables = dict(found.get("variables", {}))
+    shared = dict(found.get("shared", {}))
+    for where, name, operation, by in found.get("changes", ()):
+        is_shared = where == "shared"
+        present = scope.shared.get(name) if is_shared else scope.get(name)
+        value = changed(operation, present, by)
+        if value is not None:
+            (shared if is_shared else variables)[name] = value
+    return {"variables": variables, "shared": shared}
+
+
+def keep_effects(scope: Scope, node: Node, effects: dict[str, dict[str, Json]]) -> None:
+    """Puts what a node sets beside its output where the whole run sees it."""
+    for name, value in effects["variables"].items():
+        scope.set_variable(name, value, node=node.id)
+        if node.type == "humanReview":
+            scope.answers.add(name)
+        else:
+            scope.answers.discard(name)
+    scope.shared.update(effects["shared"])
+
+
 class Results:
     """Collects the outcome of each node; a node that runs again replaces its earlier outcome."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, last: Iterable[str] = ()) -> None:
         self._graph = graph
+        self._last = frozenset(last)
         self._nodes: dict[str, dict[str, Json]] = {}
         self._sizes: dict[str, int] = {}
         self._runs: dict[str, int] = {}
@@ -96,7 +122,7 @@ class Results:
         graph = self._graph
         chosen = [node for node in graph.nodes.values() if node.spec.is_output]
         if not chosen:
-            chosen = [node for node in graph.nodes.values() if not graph.out_edges[node.id]]
+            chosen = [node for node in graph.nodes.values() if node.id in self._last]
         merged: dict[str, Json] = {}
         for node in chosen:
             entry = self._nodes.get(node.id, {})
@@ -108,7 +134,11 @@ class Results:
 
     def as_json(self, error: str | None) -> dict[str, Json]:
         """The output of the run."""
-        result: dict[str, Json] = {"success": error is None, "outputs": self.outputs()}
+        result: dict[str, Json] = {
+            "success": error is None,
+            "status": "completed" if error is None else "failed",
+            "outputs": self.outputs(),
+        }
         if error is not None:
             result["error"] = error
         left = NODE_OUTPUTS

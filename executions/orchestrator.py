@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from copy import deepcopy
 from typing import Any
 
 from executions import nodes, workflows
 from executions.engine.failures import StepFailed
 from executions.errors import FlowMaestroError, Invalid
-from executions.loop_runs import LoopRun
-from executions.node_results import Results
+from executions.loop_runs import LoopRun, evaluate_condition
+from executions.node_results import Results, effects_of, keep_effects
 from executions.node_runs import Work, error_json, run_in_steps
-from executions.nodes import Effect, NodeCall
+from executions.nodes import NodeCall
 from executions.progress import Pause, Progress, json_size
 from executions.registry import task
 from executions.rules.definition import InvalidDefinition, parse
-from executions.rules.expressions import ExpressionError
+from executions.rules.functions import ExpressionError
 from executions.rules.graph import Graph, Node
-from executions.rules.loops import Structure, find_structure, last_nodes
+from executions.rules.loops import Structure, find_structure, last_nodes, last_of_run
 from executions.rules.policies import Pin, read_pins
 from executions.rules.retry import NO_RETRY, Retry
 from executions.rules.scheduling import Frame, Job, Schedule
@@ -83,7 +83,9 @@ async def _prepare(payload: Json, ctx: Any) -> tuple[Graph, dict[str, Pin], Mapp
         return graph, read_pins(given, graph.nodes), inputs or {}
     except (FlowMaestroError, StepFailed) as error:
         message = error.message
-        output: dict[str, Json] = {"success": False, "outputs": {}, "error": message, "nodes": {}}
+        output: dict[str, Json] = {
+            "success": False, "status": "failed", "outputs": {}, "error": message, "nodes": {},
+        }  # fmt: skip
         if isinstance(error, InvalidDefinition):
             output["issues"] = [issue.as_json() for issue in error.issues]
         ctx.metadata.set("status", "failed")
@@ -114,7 +116,7 @@ class WorkflowRun:
         self.scope = Scope(
             inputs,
             defaults={
-                "env": allowed_environment(),
+                "env": nodes.allowed_environment(),
                 "execution": {"id": execution_id},
                 # What started the run, by the name that templates of triggered workflows use.
                 "trigger": inputs,
@@ -122,15 +124,14 @@ class WorkflowRun:
         )
         self._structure: Structure = find_structure(graph)
         self._schedule = Schedule(self._structure)
-        self._results = Results(graph)
+        self._results = Results(graph, last_of_run(self._structure))
         self._progress = Progress(ctx, graph, execution_id)
         self._branches: dict[tuple[str, ...], Any] = {(): ctx}
         self._scopes: dict[Frame, Scope] = {self._schedule.root: self.scope}
         self._loops: dict[Job, LoopRun] = {}
         self._ended: deque[Callable[[], None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._active_jobs = 0
-        self._active_seconds = 0.0
+        self._limit: asyncio.Future[Any] | None = None
         self._sizes: dict[str, int] = {}
         self._context_size = 0
         self._last = {
@@ -141,6 +142,8 @@ class WorkflowRun:
         """Run every node that is to run. Raises WorkflowFailed when a failure is left over."""
         self._progress.started()
         timed_out = False
+        if self.graph.settings.timeout_seconds is not None:
+            self._limit = self.ctx.active_limit(self.graph.settings.timeout_seconds)
         try:
             self._advance()
             while not self._schedule.is_finished and not timed_out:
@@ -174,22 +177,14 @@ class WorkflowRun:
 
     async def _wait(self) -> bool:
         """Wait for the next node to end; False when the run's active time is used up."""
-        limit = self.graph.settings.timeout_seconds
-        if limit is None or not self._active_jobs:
-            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        else:
-            loop = asyncio.get_running_loop()
-            begun = loop.time()
-            done, _ = await asyncio.wait(
-                self._tasks,
-                timeout=max(0.0, limit - self._active_seconds),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            self._active_seconds += loop.time() - begun
-        for each in done:
-            self._tasks.discard(each)
+        waited: set[asyncio.Future[Any]] = {*self._tasks}
+        if self._limit is not None:
+            waited.add(self._limit)
+        done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        for each in self._tasks & done:
             each.result()
-        return bool(done)
+        self._tasks -= done
+        return self._limit not in done
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._tasks.add(asyncio.get_running_loop().create_task(coroutine))
@@ -198,8 +193,6 @@ class WorkflowRun:
 
     def _start(self, job: Job) -> None:
         self._progress.node_started(job.node, job.key)
-        if job.node.spec.effect is not Effect.WAITS or job.node.id in self.pins:
-            self._active_jobs += 1
         self._spawn(self._run(job, self._branch((*job.frame.path, job.node.id))))
 
     async def _run(self, job: Job, branch: Any) -> None:
@@ -211,6 +204,7 @@ class WorkflowRun:
             scope=scope,
             render=Renderer(scope),
             incoming=self._incoming(node, scope),
+            owner=self.ctx.owner,
             pauses=Pause(self._progress, node, job.key),
         )
         try:
@@ -218,40 +212,30 @@ class WorkflowRun:
         except _NODE_ERRORS as error:
             failure = error_json(error)
             attempts = getattr(error, "attempts", 1)
-            self._ended.append(lambda: self._failed(job, failure, attempts))
+            self._ended.append(lambda: self._settle_failure(job, failure, attempts))
             return
         self._ended.append(lambda: self._succeeded(job, found))
 
     def _incoming(self, node: Node, scope: Scope) -> list[Json]:
         sources = dict.fromkeys(edge.source for edge in self.graph.in_edges[node.id])
         missing = object()
-        values = (scope.get(source, missing) for source in sources)
+        values = (scope.nearest_output(source, missing) for source in sources)
         return [value for value in values if value is not missing]
 
-    def _leave(self, job: Job) -> None:
-        if job.node.spec.effect is not Effect.WAITS or job.node.id in self.pins:
-            self._active_jobs -= 1
-
     def _succeeded(self, job: Job, found: dict[str, Json]) -> None:
-        self._leave(job)
         if job.node.spec.is_loop:
             self._begin_loop(job, found)
             return
+        scope = self._scope(job.frame)
+        effects = effects_of(scope, found)
         refusal = self._keep(job, found["output"], found["size"])
         if refusal is not None:
             self._settle_failure(job, refusal, found["attempts"])
             return
-        scope = self._scope(job.frame)
-        for name, value in found.get("variables", {}).items():
-            scope.set_variable(name, value, node=job.node.id)
-        scope.shared.update(found.get("shared", {}))
+        keep_effects(scope, job.node, effects)
         self._results.completed(job.node, found)
-        self._progress.node_completed(job.node, job.key, found["output"], found["size"])
+        self._progress.node_completed(job.node, job.key, found)
         self._schedule.complete(job, found.get("handle"))
-
-    def _failed(self, job: Job, failure: dict[str, Json], attempts: int) -> None:
-        self._leave(job)
-        self._settle_failure(job, failure, attempts)
 
     def _settle_failure(self, job: Job, failure: dict[str, Json], attempts: int) -> None:
         node, schedule = job.node, self._schedule
@@ -259,8 +243,18 @@ class WorkflowRun:
         output: Json = {"error": failure}
         handle = None
         if handling == "fallback":
-            output = Renderer(self._scope(job.frame)).value(node.on_error.fallback_value)
-            handle = node.spec.derive(node.config, output)
+            try:
+                found = Renderer(self._scope(job.frame)).value(node.on_error.fallback_value)
+                # A copy: what it was taken from may go on growing, as a loop's results do.
+                output = deepcopy(found)
+                handle = node.spec.derive(node.config, output)
+            except (ExpressionError, RecursionError) as error:
+                handling = "fail"
+                told = f"{failure['message']} Its fallbackValue cannot be used either: {error}"
+                failure = {**failure, "message": told}
+        elif handling == "continue" and "false" in node.spec.handles:
+            # A condition that could not be evaluated does not hold.
+            handle = "false"
         if handling != "fail":
             self._keep(job, output, json_size(output))
         self._progress.node_failed(node, job.key, failure, handling)
@@ -268,7 +262,7 @@ class WorkflowRun:
         if handling in ("continue", "fallback"):
             schedule.complete(job, handle)
         else:
-            schedule.fail(job)
+            schedule.fail(job, handling)
 
     def _skipped(self, node_id: str, frame: Frame) -> None:
         node = self.graph.nodes[node_id]
@@ -348,14 +342,15 @@ class WorkflowRun:
         scope = self._scopes.pop(frame)
         loop.end_round(frame, scope, self._last[frame.loop.node.id])
         self._branches.pop(frame.path, None)
-        if (loop.has_ended and not loop.failures) or loop.needs_check:
-            # What the last round wrote stays visible after the loop.
-            loop.scope.export(scope)
+        loop.export(frame.round, scope)
         self._advance_loop(loop)
 
     def _end_loop(self, loop: LoopRun) -> None:
         job, node = loop.job, loop.job.node
         del self._loops[job]
+        if loop.next_index == 0 and self._schedule.has_body(node):
+            for key in self._schedule.body_of(node):
+                self._skipped(key, job.frame)
         if loop.failures:
             names = ", ".join(repr(name) for name in dict.fromkeys(loop.failures))
             self._results.inner_failures(node, loop.failures)
@@ -366,6 +361,7 @@ class WorkflowRun:
                 loop.attempts,
             )
             return
+        loop.export_latest()
         output = loop.output()
         size = json_size(output)
         refusal = self._keep(job, output, size)
@@ -377,7 +373,7 @@ class WorkflowRun:
         if loop.warnings:
             found["warnings"] = loop.warnings
         self._results.completed(node, found)
-        self._progress.node_completed(node, job.key, output, size)
+        self._progress.node_completed(node, job.key, found)
         self._schedule.close_loop(job, rounds=loop.next_index)
 
     # ---- the end --------------------------------------------------------------------------------
@@ -406,15 +402,3 @@ class WorkflowRun:
             if path[-1] not in self.graph.nodes:
                 self._branches[path] = known
         return known
-
-
-async def evaluate_condition(loop: LoopRun) -> Any:
-    """Whether a while loop begins another round."""
-    assert loop.config is not None
-    return Renderer(loop.round_scope()).condition(loop.config.condition or "false")
-
-
-def allowed_environment() -> dict[str, str]:
-    """The environment variables that templates may read: those an operator listed."""
-    listed = nodes.setting("TEMPLATE_ENV", ())
-    return {name: os.environ[name] for name in listed if name in os.environ}

@@ -39,13 +39,16 @@ class Progress:
         self._ctx.metadata.set("currentNode", node.id)
         self._say("node_started", node, key=key)
 
-    def node_completed(self, node: Node, key: str, output: Json, size: int) -> None:
-        """A node ended well; its output comes along when it is small."""
+    def node_completed(self, node: Node, key: str, found: dict[str, Json]) -> None:
+        """A node ended well; its output comes along when it is small, its warnings do always."""
         if node.id not in self._completed:
             self._completed.add(node.id)
             self._ctx.metadata.append("completedNodes", node.id)
-        small = {"output": output} if size <= EVENT_OUTPUT else {"outputSize": size}
-        self._say("node_completed", node, key=key, **small)
+        size = found["size"]
+        more = {"output": found["output"]} if size <= EVENT_OUTPUT else {"outputSize": size}
+        if found.get("warnings"):
+            more["warnings"] = found["warnings"]
+        self._say("node_completed", node, key=key, **more)
 
     def node_failed(self, node: Node, key: str, error: Json, handling: str) -> None:
         """A node failed for good, and how that is taken."""

@@ -49,7 +49,7 @@ class BoundedJSONParser(JSONParser):
         try:
             return super().parse(stream, media_type, parser_context)
         except RecursionError as error:
-            raise exceptions.ParseError("The JSON is nested too deeply.") from error
+            raise exceptions.ParseError("The JSON is nested too deeply; flatten it.") from error
 
 
 def handle_error(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -62,7 +62,7 @@ def handle_error(error: Exception, context: dict[str, Any]) -> Response | None:
         return _response(error.http_status, error.message, error.code, details)
     if isinstance(error, RequestDataTooBig):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        message = f"The body is over the limit of {limit:,} bytes."
+        message = f"The body is over the limit of {limit:,} bytes; send less of it."
         return _response(status.HTTP_413_REQUEST_ENTITY_TOO_LARGE, message, "too_large", {})
     if isinstance(error, Http404):
         error = exceptions.NotFound()

@@ -93,6 +93,13 @@ class Context:
         """Whether the run's cancellation has been asked for."""
         return self._live.cancel_requested
 
+    def active_limit(self, seconds: float) -> asyncio.Future[Any]:
+        """A future that is done once the run has been active for so long; waits do not count.
+
+        It is no step: the time is that of all attempts, also after a crash.
+        """
+        return self._live.active_limit(seconds)
+
     @property
     def metadata(self) -> Metadata:
         """The run's small public JSON, watched live."""

@@ -33,6 +33,8 @@ current_live: ContextVar[LiveRun | None] = ContextVar("current_live", default=No
 
 # What a cancelled run, or one out of time, has for its clean-up.
 _CLEAN_UP_SECONDS = 30.0
+# How often a time limit that has passed looks whether the replay is over.
+_REPLAY_PAUSE = 0.05
 
 
 class RunGone(BaseException):
@@ -156,6 +158,27 @@ class LiveRun:
             self.call_in(left, self._check_duration)
         else:
             self.out_of_time("max_duration")
+
+    def active_limit(self, seconds: float) -> EngineFuture:
+        """A future that is done once the run has been active for so long, over all attempts.
+
+        Never during a replay: what is recorded was done in time.
+        """
+        future = self.future()
+
+        def check() -> None:
+            left = seconds - self.active_ms() / 1000
+            if future.done():
+                return
+            if left > 0 or self.replaying:
+                self.call_in(max(left, _REPLAY_PAUSE), check)
+            else:
+                self.go_on()
+                future.set_result(None)
+                self.moments.poke()
+
+        self.call_in(seconds - self.active_ms() / 1000, check)
+        return future
 
     def call_in(self, seconds: float, callback: Callable[..., None], *args: Any) -> None:
         """A timer that ends with the run's stay here: a parked run must leave nothing behind."""

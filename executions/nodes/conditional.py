@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, node
 from executions.rules.comparisons import compare, is_truthy
-from executions.rules.expressions import ExpressionError
+from executions.rules.functions import ExpressionError
 
 Json = Any
 
@@ -31,7 +31,9 @@ class ConditionalConfig(NodeConfig):
 
 
 def _dialect(config: dict[str, Json]) -> dict[str, Json]:
-    text = config.get("expression", config.get("condition"))
+    text = config.get("expression")
+    if text in (None, ""):
+        text = config.get("condition")
     if config.get("leftValue") not in (None, "") and config.get("conditionType") != "expression":
         config.pop("expression", None)
     elif isinstance(text, bool):
@@ -46,7 +48,11 @@ def _dialect(config: dict[str, Json]) -> dict[str, Json]:
 
 
 def _ways(config: ConditionalConfig, handle: str) -> frozenset[str]:
-    return frozenset({handle, f"output-{handle}", f"case-{handle}", f"branch-{handle}"})
+    for way in ("true", "false"):
+        names = frozenset({way, f"output-{way}", f"case-{way}", f"branch-{way}"})
+        if handle.lower() in names:
+            return names
+    return frozenset({handle})
 
 
 def _derive(config: ConditionalConfig | None, output: Json) -> str | None:
@@ -56,7 +62,9 @@ def _derive(config: ConditionalConfig | None, output: Json) -> str | None:
         for key in ("branch", "conditionMet", "result", "condition", "value", name):
             if key is not None and key in output:
                 return _derive(config, output[key])
-        return None
+        # Of another shape: its only truth value, or that there is something at all.
+        truths = [value for value in output.values() if isinstance(value, bool)]
+        return _derive(config, truths[0] if len(truths) == 1 else True)
     if isinstance(output, str):
         return "false" if output.strip().lower() in ("false", "", "no", "0") else "true"
     return "true" if is_truthy(output) else "false"

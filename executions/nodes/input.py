@@ -67,6 +67,6 @@ def _typed(value: Json, input_type: str) -> Json:
     if input_type == "json" and isinstance(value, str):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, node
 from executions.rules.comparisons import to_number, to_text
-from executions.rules.expressions import MISSING
+from executions.rules.evaluation import MISSING
 
 Json = Any
 
@@ -48,12 +48,8 @@ class LoopConfig(NodeConfig):
 def _dialect(config: dict[str, Json]) -> dict[str, Json]:
     named = _KINDS.get(str(config.get("__type", "")).lower())
     kind = config.get("loopType") or named
-    array = next(
-        (config[key] for key in ("arrayPath", "collection", "items", "array") if config.get(key)),
-        None,
-    )
-    if config.get("items") == [] and array is None:
-        array = []
+    names = ("arrayPath", "collection", "items", "array")
+    array = next((config[key] for key in names if config.get(key) not in (None, "")), None)
     config["arrayPath"] = array
     if not kind:
         has_count = config.get("count") is not None
@@ -66,7 +62,7 @@ def _dialect(config: dict[str, Json]) -> dict[str, Json]:
         config[key] = config.get(key) or default
     for key in ("maxIterations", "maxConcurrency"):
         value = config.get(key)
-        if value is None:
+        if value in (None, ""):
             config.pop(key, None)
         elif isinstance(value, str):
             config[key] = int(to_number(value)) if to_number(value) == to_number(value) else value
@@ -112,7 +108,7 @@ def _items(call: NodeCall[LoopConfig]) -> list[Json]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
     if isinstance(value, dict) and isinstance(value.get("items"), list):
         value = value["items"]

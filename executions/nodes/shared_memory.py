@@ -9,11 +9,13 @@ from pydantic import Field
 from executions.errors import TooLarge
 from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, NotAvailable, node
 from executions.rules.comparisons import to_text
+from executions.rules.scope import changed
 
 Json = Any
 
 MAX_ENTRIES = 1_000
 MAX_VALUE = 100_000
+MAX_TOTAL = 10_000_000
 
 
 class SharedMemoryConfig(NodeConfig):
@@ -33,6 +35,15 @@ def _dialect(config: dict[str, Json]) -> dict[str, Json]:
     return config
 
 
+def _effects(config: SharedMemoryConfig | None, output: Json) -> dict[str, dict[str, Json]]:
+    """The entry that a pinned output says was stored."""
+    if not isinstance(output, dict) or not output.get("stored"):
+        return {}
+    name = getattr(config, "output_variable", None)
+    value = output.get("value", output.get(name))
+    return {"shared": {str(output["key"]): value}} if output.get("key") else {}
+
+
 @node(
     "shared-memory",
     synonyms=("sharedMemory", "memory"),
@@ -41,6 +52,7 @@ def _dialect(config: dict[str, Json]) -> dict[str, Json]:
     effect=Effect.PURE,
     icon="database",
     dialect=_dialect,
+    effects=_effects,
 )
 async def shared_memory(call: NodeCall[SharedMemoryConfig]) -> NodeResult:
     """Keep a value under a key for the whole run, or read it."""
@@ -59,12 +71,21 @@ async def shared_memory(call: NodeCall[SharedMemoryConfig]) -> NodeResult:
             output={"key": key, "value": present, **_named(call.config.output_variable, present)}
         )
     value = call.render.value(config.value)
+    changes = []
     if config.operation == "append":
-        value = [*(present if isinstance(present, list) else []), value]
+        changes.append(("shared", key, "append", value))
+        value = changed("append", present, value)
     if key not in call.scope.shared and len(call.scope.shared) >= MAX_ENTRIES:
         raise TooLarge(f"Shared memory holds at most {MAX_ENTRIES:,} keys.")
     if len(to_text(value)) > MAX_VALUE:
         raise TooLarge(f"The value for {key!r} is over {MAX_VALUE:,} characters.")
+    # Fewer keys cannot come to so much.
+    if len(call.scope.shared) >= MAX_TOTAL // MAX_VALUE:
+        others = (item for name, item in call.scope.shared.items() if name != key)
+        if sum(len(to_text(item)) for item in others) + len(to_text(value)) > MAX_TOTAL:
+            raise TooLarge(
+                f"Shared memory holds at most {MAX_TOTAL:,} characters; store less in it."
+            )
     return NodeResult(
         output={
             "key": key,
@@ -73,6 +94,7 @@ async def shared_memory(call: NodeCall[SharedMemoryConfig]) -> NodeResult:
             **_named(call.config.output_variable, value),
         },
         shared={key: value},
+        changes=changes,
     )
 
 

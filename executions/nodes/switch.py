@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from executions.nodes import Effect, NodeCall, NodeConfig, NodeResult, node
-from executions.rules.comparisons import case_matches, to_text
+from executions.rules.comparisons import case_matches, case_work, to_text
+from executions.rules.evaluation import MAX_WORK, MISSING
+from executions.rules.functions import ExpressionError
 
 Json = Any
 
 DEFAULT = "default"
+_PATH = re.compile(r"[A-Za-z_$][\w$-]*(\.[\w$-]+)*")
 
 
 class Case(BaseModel):
@@ -61,20 +65,55 @@ def _ways(config: SwitchConfig | None, handle: str) -> frozenset[str]:
                 return frozenset(own)
         if handle in (DEFAULT, config.default_case):
             names |= {DEFAULT, "case-default", "output-default"}
+            if config.default_case:
+                names |= {config.default_case, f"case-{config.default_case}"}
     return frozenset(names)
 
 
 def _derive(config: SwitchConfig | None, output: Json) -> str | None:
     if isinstance(output, dict):
-        if output.get("matchedCase") is not None:
-            return to_text(output["matchedCase"])
-        if "selectedRoute" in output:
-            return to_text(output["selectedRoute"])
         name = getattr(config, "output_variable", None)
-        if name and name in output:
-            return _derive(config, output[name])
+        for key in ("matchedCase", "selectedRoute", name, "evaluatedExpression"):
+            if key and output.get(key) is not None:
+                return _derive(config, output[key])
         return getattr(config, "default_case", None) or DEFAULT
-    return to_text(output) if isinstance(output, str | int | float | bool) else DEFAULT
+    if not isinstance(output, str | int | float | bool):
+        return DEFAULT
+    text = to_text(output)
+    return text if config is None else _case_of(config, text)
+
+
+def _case_of(config: SwitchConfig, text: str) -> str:
+    """The case that a value names or matches, else the default."""
+    for case in config.cases:
+        if text in (to_text(case.value), case.label):
+            return to_text(case.value)
+    left = MAX_WORK
+    for case in config.cases:
+        left -= case_work(text, to_text(case.value))
+        if left < 0:
+            raise ExpressionError("The value is too long to be compared with so many cases.")
+        if case_matches(text, to_text(case.value)):
+            return to_text(case.value)
+    return config.default_case or DEFAULT
+
+
+def _matching(call: NodeCall[SwitchConfig], text: str) -> str | None:
+    """The value of the first case that matches."""
+    for case in call.config.cases:
+        wanted = call.render.text(case.value)
+        call.render.pay(case_work(text, wanted))
+        if case_matches(text, wanted):
+            return to_text(case.value)
+    return None
+
+
+def _named(call: NodeCall[SwitchConfig], text: str) -> str | None:
+    """The value of a path given without braces; None when it names nothing."""
+    if _PATH.fullmatch(text) is None or call.scope.get(text.split(".")[0], None) is None:
+        return None
+    value = call.render.expression(text)
+    return None if value is MISSING else to_text(value)
 
 
 @node(
@@ -92,12 +131,12 @@ async def switch(call: NodeCall[SwitchConfig]) -> NodeResult:
     """Continue on one of several ways, depending on a value."""
     config = call.config
     text = call.render.text(config.expression)
-    for case in config.cases:
-        if case_matches(text, call.render.text(case.value)):
-            chosen = to_text(case.value)
-            break
-    else:
-        chosen = None
+    chosen = _matching(call, text)
+    if chosen is None and isinstance(config.expression, str):
+        # An expression without braces is text; one that matches nothing may name a value.
+        named = _named(call, config.expression.strip())
+        if named is not None and (found := _matching(call, named)) is not None:
+            text, chosen = named, found
     output: dict[str, Json] = {
         "matchedCase": chosen,
         "matchedValue": text if chosen is not None else None,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from executions.nodes import BadConfig, Effect, NodeCall, NodeConfig, NodeResult, node
-from executions.rules.comparisons import to_number
+from executions.rules.scope import changed
 
 Json = Any
 
@@ -50,6 +50,7 @@ def _dialect(config: dict[str, Json]) -> dict[str, Json]:
     effect=Effect.PURE,
     icon="variable",
     dialect=_dialect,
+    effects=lambda config, output: {"variables": output} if isinstance(output, dict) else {},
 )
 async def variable(call: NodeCall[VariableConfig]) -> NodeResult:
     """Set variables of the run."""
@@ -57,19 +58,19 @@ async def variable(call: NodeCall[VariableConfig]) -> NodeResult:
     wanted = dict(config.variables)
     if config.variable_name:
         wanted[config.variable_name] = config.value
+    given = {name: call.render.value(value) for name, value in wanted.items()}
+    if config.operation == "set":
+        return NodeResult(output=given, variables=given)
+    if config.operation == "increment":
+        given = {name: 1 if value is None else value for name, value in given.items()}
     values = {
-        name: _apply(config.operation, call.scope.get(name), call.render.value(value))
-        for name, value in wanted.items()
+        name: changed(config.operation, call.scope.get(name), value)
+        for name, value in given.items()
     }
-    return NodeResult(output=values, variables=values)
-
-
-def _apply(operation: str, present: Json, value: Json) -> Json:
-    if operation == "append":
-        return [*(present if isinstance(present, list) else []), value]
-    if operation == "increment":
-        total = to_number(present) + to_number(1 if value is None else value)
-        if total != total:
-            raise BadConfig("increment needs numbers.", field="value")
-        return int(total) if total.is_integer() else total
-    return value
+    if None in values.values():
+        raise BadConfig("increment needs numbers.", field="value")
+    return NodeResult(
+        output=values,
+        variables=values,
+        changes=[("variables", name, config.operation, value) for name, value in given.items()],
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,13 +25,17 @@ _UNITS = {
     "min": 60.0,
     "minute": 60.0,
     "h": 3600.0,
+    "hr": 3600.0,
     "hour": 3600.0,
     "d": 86400.0,
     "day": 86400.0,
     "w": 604800.0,
     "week": 604800.0,
 }
+_WRITTEN = re.compile(r"(?:\d+(?:\.\d+)?\s*[A-Za-z]+[\s,]*)+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 _MOMENTS = ("timestamp", "until", "date", "datetime")
+_TIMES = ("duration", "durationValue", "delay", "seconds", "value", *_MOMENTS)
 MAX_SECONDS = 10 * 366 * 86400.0
 
 
@@ -58,9 +63,21 @@ class WaitConfig(NodeConfig):
 def _dialect(config: dict[str, Json]) -> dict[str, Json]:
     kind = config.get("waitType") or config.get("delayType")
     unit = config.get("durationUnit")
-    if config.get("triggerType") == "webhook" or kind in ("event", "webhook"):
+    for key in ("event", "eventType", "eventName", "webhookEvent"):
+        if isinstance(config.get(key), str) and config[key]:
+            config["event"] = config[key]
+            break
+    timed = any(config.get(key) not in (None, "") for key in _TIMES)
+    is_event = config.get("triggerType") == "webhook" or kind in ("event", "webhook")
+    if is_event or (config.get("event") and not timed):
         config["waitType"] = "event"
         return config
+    for key in _MOMENTS:
+        if config.get("timestamp") in (None, "") and config.get(key) not in (None, ""):
+            config["timestamp"] = config[key]
+    for key in _TIMES:
+        if config.get(key) == "":
+            config.pop(key)
     if isinstance(unit, str) and unit.lower() in _MOMENTS:
         config["timestamp"] = config.get("timestamp") or config.get("duration")
         kind = "until"
@@ -135,8 +152,14 @@ def _seconds(call: NodeCall[WaitConfig], now: datetime) -> float:
         source, unit = config.duration_value, config.duration_unit or "seconds"
     else:
         source, unit = config.duration, config.duration_unit or "ms"
-    factor = _UNITS.get(unit.lower()) or _UNITS.get(unit.lower().rstrip("s"))
-    number = to_number(call.render.value(source))
+    value = call.render.value(source)
+    factor = _factor(unit)
+    if isinstance(value, str) and _WRITTEN.fullmatch(value.strip()):
+        # `24h`, `2 days`: the unit is beside the number.
+        parts = [(float(amount), _factor(name)) for amount, name in _PART.findall(value)]
+        if all(each is not None for _, each in parts):
+            value, factor = sum(amount * (each or 0.0) for amount, each in parts), 1.0
+    number = to_number(value)
     if factor is None:
         raise BadConfig(f"There is no unit {unit!r}; use seconds, minutes, hours or days.")
     if not math.isfinite(number) or number < 0 or number * factor > MAX_SECONDS:
@@ -144,6 +167,12 @@ def _seconds(call: NodeCall[WaitConfig], now: datetime) -> float:
             f"{to_text(source)!r} {unit} is not a duration from 0 to ten years.", field="duration"
         )
     return number * factor
+
+
+def _factor(unit: str) -> float | None:
+    """Seconds in a unit, however it is written."""
+    name = unit.strip().lower()
+    return _UNITS.get(name) or _UNITS.get(name.removesuffix("s"))
 
 
 def _moment(value: Json) -> datetime:

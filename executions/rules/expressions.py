@@ -6,24 +6,33 @@ as an expression. How placeholders sit in text is in templates.py.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import LarkError, VisitError
 
-from executions.rules.comparisons import is_truthy, to_number, to_text
+from executions.rules.comparisons import is_truthy, to_number
+from executions.rules.evaluation import (
+    MISSING,
+    Budget,
+    Names,
+    calculate,
+    charge_call,
+    charge_result,
+    lookup,
+    member,
+    now_text,
+    unquote,
+)
 from executions.rules.functions import (
-    MAX_TEXT,
     METHODS,
     ORDERS,
     PREDICATES,
     loosely_equal,
-    operand,
     ordinal,
     strictly_equal,
     tidy,
@@ -34,46 +43,7 @@ Json = Any
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 100
-MAX_STEPS = 10_000
-
-
-class _Missing:
-    """The answer for a name that is not there; null is a value."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-MISSING = _Missing()
-
-
-class Names(Protocol):
-    """Where the roots of paths are looked up."""
-
-    def get(self, name: str, default: Any = None, /) -> Any: ...
-
-
-@dataclass(slots=True)
-class Budget:
-    """What one rendering may still spend, and the clock it sees."""
-
-    names: Names
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    steps: int = MAX_STEPS
-    text: int = MAX_TEXT
-
-    def spend_step(self) -> None:
-        self.steps -= 1
-        if self.steps < 0:
-            raise ExpressionError(f"The expression takes more than {MAX_STEPS:,} steps.")
-
-    def spend_text(self, size: int) -> None:
-        self.text -= size
-        if self.text < 0:
-            raise ExpressionError(f"The expression builds more than {MAX_TEXT:,} characters.")
+_CACHED_LENGTH = 300
 
 
 Evaluate = Callable[[Budget], Json]
@@ -125,7 +95,6 @@ _GRAMMAR = r"""
     %ignore /\s+/
 """
 
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "0": "\0"}
 _CONSTANTS: Mapping[str, Json] = {"true": True, "false": False, "null": None, "undefined": None}
 
 
@@ -188,42 +157,46 @@ class _Compiler(Transformer):  # type: ignore[type-arg]
         left, operator, right = parts
         wanted = operator.value[0] == "="
         same = strictly_equal if len(operator.value) == 3 else loosely_equal
-        return _over(
-            (left, right),
-            lambda b: same(value_of(left, b), value_of(right, b)) == wanted,
-            boolean=True,
-        )
+
+        def evaluate(budget: Budget) -> Json:
+            a, b = value_of(left, budget), value_of(right, budget)
+            budget.look_at(a, b)
+            return same(a, b) == wanted
+
+        return _over((left, right), evaluate, boolean=True)
 
     def order(self, parts: list[Any]) -> Expression:
         left, operator, right = parts
         holds = ORDERS[operator.value]
-        return _over(
-            (left, right),
-            lambda b: holds(ordinal(value_of(left, b)), ordinal(value_of(right, b))),
-            boolean=True,
-        )
+
+        def evaluate(budget: Budget) -> Json:
+            a, b = value_of(left, budget), value_of(right, budget)
+            budget.look_at(a, b)
+            return holds(ordinal(a), ordinal(b))
+
+        return _over((left, right), evaluate, boolean=True)
 
     def arithmetic(self, parts: list[Any]) -> Expression:
         left, operator, right = parts
         sign = operator.value
         return _over(
-            (left, right), lambda b: _calculate(sign, value_of(left, b), value_of(right, b), b)
+            (left, right), lambda b: calculate(sign, value_of(left, b), value_of(right, b), b)
         )
 
     def negate(self, parts: list[Expression]) -> Expression:
         return _over(parts, lambda b: not is_truthy(value_of(parts[0], b)), boolean=True)
 
     def minus(self, parts: list[Expression]) -> Expression:
-        return _over(parts, lambda b: _calculate("-", 0, value_of(parts[0], b), b))
+        return _over(parts, lambda b: calculate("-", 0, value_of(parts[0], b), b))
 
     def plus(self, parts: list[Expression]) -> Expression:
-        return _over(parts, lambda b: _calculate("-", value_of(parts[0], b), 0, b))
+        return _over(parts, lambda b: calculate("-", value_of(parts[0], b), 0, b))
 
     def number(self, parts: list[Token]) -> Expression:
         return _constant(tidy(to_number(str(parts[0]))))
 
     def text(self, parts: list[Token]) -> Expression:
-        return _constant(_unquote(str(parts[0])))
+        return _constant(unquote(str(parts[0])))
 
     def array(self, parts: list[list[Expression]]) -> Expression:
         items = parts[0]
@@ -255,7 +228,13 @@ class _Compiler(Transformer):  # type: ignore[type-arg]
             constant = key.evaluate(Budget({}))
             if isinstance(constant, str | int) and not isinstance(constant, bool):
                 return _reference((*base.path, constant))
-        return _over(parts, lambda b: member(value_of(base, b), value_of(key, b)))
+
+        def evaluate(budget: Budget) -> Json:
+            within, at = value_of(base, budget), value_of(key, budget)
+            budget.look_at(at)
+            return member(within, at)
+
+        return _over(parts, evaluate)
 
     def method(self, parts: list[Any]) -> Expression:
         base, name, arguments = parts[0], str(parts[1]), parts[2]
@@ -269,8 +248,10 @@ class _Compiler(Transformer):  # type: ignore[type-arg]
 
         def evaluate(budget: Budget) -> Json:
             value = value_of(base, budget)
-            result = run(value, *(value_of(argument, budget) for argument in arguments))
-            _charge(result, budget)
+            given = [value_of(argument, budget) for argument in arguments]
+            charge_call(name, value, given, budget)
+            result = run(value, *given)
+            charge_result(result, budget)
             return result
 
         return _over((base, *arguments), _arity(name, evaluate), boolean=name in PREDICATES)
@@ -280,7 +261,7 @@ class _Compiler(Transformer):  # type: ignore[type-arg]
 
     def _call(self, name: str, arguments: list[Expression]) -> Expression:
         if name == "now":
-            return _over(arguments, lambda b: _now(b))
+            return _over(arguments, lambda b: now_text(b))
         if name in ("includes", "join", *METHODS) and arguments:
             base, *rest = arguments
             return self.method([base, name, rest])
@@ -324,7 +305,7 @@ def _subtraction(path: tuple[str | int, ...]) -> Expression | None:
         left = total
         total = _over(
             (left, right),
-            lambda b, left=left, right=right: _calculate(  # type: ignore[misc]
+            lambda b, left=left, right=right: calculate(  # type: ignore[misc]
                 "-", _present(left, b), _present(right, b), b
             ),
         )
@@ -346,91 +327,23 @@ def _present(expression: Expression, budget: Budget) -> Json:
     return value
 
 
-def lookup(path: Sequence[str | int], budget: Budget) -> Json:
-    """The value at a path from a root name, or MISSING."""
-    root = str(path[0])
-    value = budget.names.get(root, MISSING)
-    if value is MISSING and root in ("$now", "now"):
-        value = _now(budget)
-    for key in path[1:]:
-        value = member(value, key)
-        if value is MISSING:
-            return MISSING
-    return value
-
-
-def member(value: Json, key: Json) -> Json:
-    """`value[key]` in JSON data: a key, an index, or `length`; MISSING when absent."""
-    if isinstance(value, Mapping):
-        name = to_text(key)
-        if name in value:
-            return value[name]
-        return len(value) if name == "length" else MISSING
-    if isinstance(value, list | str):
-        if key == "length":
-            return len(value)
-        number = to_number(key) if not isinstance(key, list | Mapping) else math.nan
-        if number == number and number.is_integer() and 0 <= number < len(value) and key != "":
-            return value[int(number)]
-    return MISSING
-
-
-def _now(budget: Budget) -> str:
-    return budget.now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _calculate(operator: str, left: Json, right: Json, budget: Budget) -> Json:
-    if operator == "+" and (isinstance(left, str) or isinstance(right, str)):
-        text = to_text(left) + to_text(right)
-        budget.spend_text(len(text))
-        return text
-    a, b = operand(left), operand(right)
-    if operator == "+":
-        return tidy(a + b)
-    if operator == "-":
-        return tidy(a - b)
-    if operator == "*":
-        return tidy(a * b)
-    if b == 0 or math.isnan(a) or math.isnan(b) or math.isinf(a):
-        return None
-    return tidy(a / b if operator == "/" else math.fmod(a, b))
-
-
-def _charge(result: Json, budget: Budget) -> None:
-    if isinstance(result, str):
-        budget.spend_text(len(result))
-    elif isinstance(result, list):
-        budget.spend_text(len(result))
-
-
-def _unquote(literal: str) -> str:
-    body, out, position = literal[1:-1], [], 0
-    while position < len(body):
-        char = body[position]
-        position += 1
-        if char == "\\" and position < len(body):
-            char = body[position]
-            position += 1
-            if char == "u" and position + 4 <= len(body):
-                try:
-                    out.append(chr(int(body[position : position + 4], 16)))
-                    position += 4
-                    continue
-                except ValueError:
-                    pass
-            char = _ESCAPES.get(char, char)
-        out.append(char)
-    return "".join(out)
-
-
+# What most placeholders are needs no parser.
+_PLAIN_PATH = re.compile(r"[^\W\d]\w*+(?:\.[^\W\d]\w*+)*+")
 _PARSER = Lark(_GRAMMAR, parser="lalr", lexer="contextual", maybe_placeholders=False)
 
 
-@lru_cache(maxsize=4096)
 def compile_expression(text: str, *, condition: bool = False) -> Expression:
     """The expression a text stands for. Raises ExpressionError with what is wrong."""
+    if len(text) <= _CACHED_LENGTH:
+        return _compile_cached(text, condition)
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"An expression has at most {MAX_LENGTH:,} characters.")
+    return _compile(text, condition)
+
+
+def _compile(text: str, condition: bool) -> Expression:
+    if _PLAIN_PATH.fullmatch(text) and not _CONSTANTS.keys() & {text.partition(".")[0]}:
+        return _reference(tuple(text.split(".")))
     try:
         return _Compiler(condition=condition).transform(_PARSER.parse(text))  # type: ignore[no-any-return]
     except VisitError as error:
@@ -443,6 +356,10 @@ def compile_expression(text: str, *, condition: bool = False) -> Expression:
         column = getattr(error, "column", None)
         place = f" at character {column}" if isinstance(column, int) and column > 0 else ""
         raise ExpressionError(f"{_shown(text)} is not an expression{place}.") from error
+
+
+# Long ones are not kept: compiled, they take a hundred times the memory of their text.
+_compile_cached = lru_cache(maxsize=2048)(_compile)
 
 
 def _shown(text: str) -> str:

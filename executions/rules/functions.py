@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from executions.rules.comparisons import to_number, to_text
@@ -19,6 +20,25 @@ class ExpressionError(Exception):
     """The text is no expression, or it does more than an expression may."""
 
     non_retryable = True
+
+
+def weight(value: Json, limit: int) -> int:
+    """What it takes to look at all of a value: a unit per item, and per 256 characters of text.
+
+    Nothing beyond `limit` is counted.
+    """
+    total, left = 0, [value]
+    while left and total <= limit:
+        item = left.pop()
+        total += 1
+        if isinstance(item, str):
+            total += len(item) >> 8
+        elif isinstance(item, list):
+            left.extend(item[: limit - total + 1])
+        elif isinstance(item, Mapping):
+            left.extend(islice(item.keys(), max(0, limit - total + 1)))
+            left.extend(islice(item.values(), max(0, limit - total + 1)))
+    return total
 
 
 def _kind(value: Json) -> str:
@@ -38,10 +58,13 @@ def strictly_equal(left: Json, right: Json) -> bool:
 
 def loosely_equal(left: Json, right: Json) -> bool:
     """`==`: within one type, and between number and text by what the text says."""
-    if {_kind(left), _kind(right)} == {"number", "text"}:
-        text = left if isinstance(left, str) else right
+    a, b = _kind(left), _kind(right)
+    if a == b:
+        return bool(left == right)
+    if (a, b) in (("number", "text"), ("text", "number")):
+        text = left if a == "text" else right
         return bool(text.strip()) and to_number(left) == to_number(right)
-    return strictly_equal(left, right)
+    return False
 
 
 def ordinal(value: Json) -> float:
@@ -80,6 +103,15 @@ def operand(value: Json) -> float:
 def _includes(value: Json, wanted: Json = None) -> bool:
     if isinstance(value, str):
         return to_text(wanted) in value
+    if isinstance(wanted, str):
+        # Read once, not for each item.
+        number = to_number(wanted) if wanted.strip() else math.nan
+        return isinstance(value, list) and any(
+            item == wanted
+            if isinstance(item, str)
+            else _kind(item) == "number" and to_number(item) == number
+            for item in value
+        )
     return isinstance(value, list) and any(loosely_equal(item, wanted) for item in value)
 
 
@@ -99,7 +131,7 @@ def _split(value: Json, separator: Json = None, limit: Json = None) -> Json:
     parts = list(value[:MAX_ITEMS]) if separator == "" else value.split(to_text(separator))
     if len(parts) > MAX_ITEMS:
         raise ExpressionError(f"split gives more than {MAX_ITEMS:,} parts.")
-    return parts if limit is None else parts[: max(0, int(ordinal(limit)))]
+    return parts if limit is None else parts[: int(max(0, min(ordinal(limit), MAX_ITEMS)))]
 
 
 def _join(value: Json, separator: Json = ",") -> Json:

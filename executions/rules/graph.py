@@ -59,6 +59,10 @@ class NodeType(Protocol):
         """All names of the way out `handle`."""
         ...
 
+    def instead(self, config: Any, handle: str) -> tuple[str, ...]:
+        """Ways to try, in order, when `handle` is none that the node has and no edge bears it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class OnError:
@@ -116,5 +120,11 @@ class Graph:
     settings: Settings = Settings()
     warnings: tuple[Issue, ...] = ()
     description: str = ""
+    # Where the run begins, beside the entry nodes and those that nothing leads to.
+    entry: str | None = None
     out_edges: Mapping[str, tuple[Edge, ...]] = field(default_factory=dict)
     in_edges: Mapping[str, tuple[Edge, ...]] = field(default_factory=dict)
+
+    def is_entry(self, node: str) -> bool:
+        """Whether a run begins at a node although edges may lead to it."""
+        return node == self.entry or bool(self.nodes[node].spec.is_entry)

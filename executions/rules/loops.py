@@ -6,24 +6,23 @@ graph is acyclic once its back edges are left out, so a round of it is an ordina
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from executions.rules.graph import Edge, Graph, Issue, Node
+from executions.rules.names_used import loop_names, uses_names
+from executions.rules.walks import (
+    Successors,
+    reach,
+    strong_components,
+    successors,
+    topological,
+)
 
 BODY_HANDLES = frozenset({"body", "output-body", "loop-body"})
 EXIT_HANDLES = frozenset({"done", "output-done", "loop-exit", "exit"})
 GOTO = "goto"
-
-Successors = Mapping[str, list[str]]
-
-_PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}")
-# Fields whose text is an expression without braces.
-_EXPRESSION_FIELDS = frozenset(
-    {"condition", "expression", "code", "inputData", "arrayPath", "collection", "items"}
-)
 
 
 @dataclass(eq=False, slots=True)
@@ -138,7 +137,7 @@ def _components(graph: Graph, edges: list[Edge]) -> list[_Component]:
     work: list[tuple[set[str], list[Edge]]] = [(set(graph.nodes), edges)]
     while work:
         inside, among = work.pop()
-        for members in _strong(inside, among):
+        for members in strong_components(inside, among):
             internal = [e for e in among if e.source in members and e.target in members]
             if not internal:
                 continue
@@ -152,90 +151,31 @@ def _components(graph: Graph, edges: list[Edge]) -> list[_Component]:
 def _header(graph: Graph, members: set[str], edges: list[Edge]) -> str:
     """The node at which a cycle is entered; among several a loop node, then the first drawn."""
     entered = {e.target for e in edges if e.target in members and e.source not in members}
-    entered = entered or {key for key in members if graph.nodes[key].spec.is_entry} or members
-    return min(entered, key=lambda key: (not graph.nodes[key].spec.is_loop, graph.nodes[key].index))
-
-
-def _strong(inside: set[str], edges: list[Edge]) -> Iterator[set[str]]:
-    """Strongly connected components with at least one edge (Tarjan, without recursion)."""
-    after = _successors(edges, inside)
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    on_stack: set[str] = set()
-    stack: list[str] = []
-    for start in after:
-        if start in index:
-            continue
-        work = [(start, iter(after[start]))]
-        index[start] = low[start] = len(index)
-        stack.append(start)
-        on_stack.add(start)
-        while work:
-            node, rest = work[-1]
-            for target in rest:
-                if target not in index:
-                    index[target] = low[target] = len(index)
-                    stack.append(target)
-                    on_stack.add(target)
-                    work.append((target, iter(after[target])))
-                    break
-                if target in on_stack:
-                    low[node] = min(low[node], index[target])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == index[node]:
-                    members = set()
-                    while node not in members:
-                        members.add(stack.pop())
-                    on_stack -= members
-                    if len(members) > 1 or node in after[node]:
-                        yield members
-
-
-def _successors(edges: Iterable[Edge], inside: Iterable[str]) -> dict[str, list[str]]:
-    after: dict[str, list[str]] = {key: [] for key in inside}
-    for edge in edges:
-        if edge.source in after and edge.target in after:
-            after[edge.source].append(edge.target)
-    return after
-
-
-def reach(after: Successors, starts: Iterable[str], *, stop: str | None = None) -> set[str]:
-    """All nodes reached from `starts`, these included, without passing through `stop`."""
-    seen = {start for start in starts if start != stop}
-    work = list(seen)
-    while work:
-        for target in after[work.pop()]:
-            if target not in seen and target != stop:
-                seen.add(target)
-                work.append(target)
-    return seen
+    entered = entered or {key for key in members if graph.is_entry(key)} or members
+    return min(
+        entered,
+        key=lambda key: (
+            not graph.nodes[key].spec.is_loop, key != graph.entry, graph.nodes[key].index,
+        ),
+    )  # fmt: skip
 
 
 def _find_bodies(
     graph: Graph, forward: list[Edge], components: list[_Component], warnings: list[Issue]
 ) -> dict[str, set[str]]:
     """The body of each loop node: explicit, returned or implicit, in this order."""
-    after = _successors(forward, graph.nodes)
-    order = _topological(after)
+    after = successors(forward, graph.nodes)
+    order = topological(after)
     loops = sorted(
         (key for key, node in graph.nodes.items() if node.spec.is_loop), key=order.__getitem__
     )
     returned = {component.header: component for component in components}
+    drawn = {key: _drawn_body(graph, key, after, returned.get(key)) for key in loops}
     bodies: dict[str, set[str]] = {}
     for key in loops:
-        out = graph.out_edges[key]
-        explicit = [edge.target for edge in out if edge.handle in BODY_HANDLES]
-        component = returned.get(key)
-        if explicit:
-            exits = [edge.target for edge in out if edge.handle not in BODY_HANDLES]
-            body = reach(after, explicit, stop=key) - reach(after, exits, stop=key)
-        elif component is not None:
-            body = set(component.members) - {key}
-        else:
-            body = _implicit_body(graph, graph.nodes[key], after, forward)
+        body = drawn[key]
+        if body is None:
+            body = _implicit_body(graph, graph.nodes[key], after, forward, drawn)
             _warn_implicit(graph.nodes[key], body, warnings)
         for outer, members in bodies.items():
             if key in members and outer != key:
@@ -247,23 +187,29 @@ def _find_bodies(
     return bodies
 
 
-def _topological(after: Successors) -> dict[str, int]:
-    """A position for each node such that edges go forward; `after` is acyclic."""
-    waiting = dict.fromkeys(after, 0)
-    for targets in after.values():
-        for target in targets:
-            waiting[target] += 1
-    ready = [key for key, count in waiting.items() if count == 0]
-    for key in ready:
-        for target in after[key]:
-            waiting[target] -= 1
-            if waiting[target] == 0:
-                ready.append(target)
-    return {key: position for position, key in enumerate(ready)}
+def _drawn_body(
+    graph: Graph, loop: str, after: Successors, component: _Component | None
+) -> set[str] | None:
+    """The body that edges say: from a body edge, else by returning; None when none say it."""
+    out = graph.out_edges[loop]
+    explicit = [edge.target for edge in out if edge.handle in BODY_HANDLES]
+    if explicit:
+        exits = [edge.target for edge in out if edge.handle not in BODY_HANDLES]
+        return reach(after, explicit, stop=loop) - reach(after, exits, stop=loop)
+    return None if component is None else set(component.members) - {loop}
 
 
-def _implicit_body(graph: Graph, loop: Node, after: Successors, forward: list[Edge]) -> set[str]:
-    """Descendants only the loop leads to that use its variables, and all between."""
+def _implicit_body(
+    graph: Graph,
+    loop: Node,
+    after: Successors,
+    forward: list[Edge],
+    drawn: Mapping[str, set[str] | None],
+) -> set[str]:
+    """Descendants only the loop leads to that use its variables, and all between.
+
+    What a later loop gives the same name to is that loop's.
+    """
     descendants = reach(after, after[loop.id])
     starts = [
         key
@@ -273,13 +219,17 @@ def _implicit_body(graph: Graph, loop: Node, after: Successors, forward: list[Ed
     elsewhere = reach(after, starts, stop=loop.id)
     exits = [e.target for e in graph.out_edges[loop.id] if e.handle in EXIT_HANDLES]
     own = descendants - elsewhere - reach(after, exits)
-    names = loop_names(loop)
+    names = dict.fromkeys(own, loop_names(loop))
+    for later in own & drawn.keys():
+        body = drawn[later]
+        for key in own & (reach(after, after[later]) if body is None else body):
+            names[key] -= loop_names(graph.nodes[later])
     before: dict[str, list[str]] = {key: [] for key in own}
     for source in own:
         for target in after[source]:
             if target in own:
                 before[target].append(source)
-    users = [key for key in own if uses_names(graph.nodes[key].raw, names)]
+    users = [key for key in own if names[key] and uses_names(graph.nodes[key].raw, names[key])]
     return reach(before, users)
 
 
@@ -293,33 +243,6 @@ def _warn_implicit(loop: Node, body: set[str], warnings: list[Issue]) -> None:
     else:
         text = f"Loop {loop.id!r} has no body; connect its `body` handle to the nodes to repeat."
     warnings.append(Issue("LOOP_NO_BODY", text, loop.id, "warning"))
-
-
-def loop_names(loop: Node) -> frozenset[str]:
-    """The names under which a body sees the loop's state."""
-    config = loop.config
-    item = getattr(config, "item_variable", None) or loop.raw.get("itemVariable") or "item"
-    index = getattr(config, "index_variable", None) or loop.raw.get("indexVariable") or "index"
-    return frozenset({"loop", str(item), str(index)})
-
-
-def uses_names(config: Any, names: frozenset[str]) -> bool:
-    """Whether a config's templates or expressions mention one of `names` as a root."""
-    pattern = re.compile(
-        rf"(?<![\w$.'\"-])(?:{'|'.join(re.escape(name) for name in sorted(names))})(?![\w$-])"
-    )
-    work: list[tuple[str, Any]] = [("", config)]
-    while work:
-        key, value = work.pop()
-        if isinstance(value, str):
-            texts = [value] if key in _EXPRESSION_FIELDS else _PLACEHOLDER.findall(value)
-            if any(pattern.search(text) for text in texts):
-                return True
-        elif isinstance(value, Mapping):
-            work.extend((str(name), child) for name, child in value.items())
-        elif isinstance(value, list | tuple):
-            work.extend((key, child) for child in value)
-    return False
 
 
 def _nest(graph: Graph, regions: list[Region]) -> dict[str, Region]:
@@ -404,3 +327,10 @@ def last_nodes(structure: Structure, region: Region) -> tuple[str, ...]:
             }
             last.extend(sorted(ends, key=lambda key: structure.graph.nodes[key].index))
     return tuple(last)
+
+
+def last_of_run(structure: Structure) -> frozenset[str]:
+    """The nodes after which nothing comes: no edge leads on, or only back, or into their body."""
+    graph = structure.graph
+    plain = {key for key in graph.nodes if not graph.out_edges[key]}
+    return frozenset(plain | set(last_nodes(structure, structure.root)))

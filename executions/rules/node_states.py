@@ -39,7 +39,7 @@ def state_after(event: str, data: Mapping[str, Json]) -> dict[str, Json] | None:
     if event == "node_failed" and data.get("handling") in _HANDLED:
         return {"status": "completed", "handledError": data.get("error")}
     entry: dict[str, Json] = {"status": status}
-    for name in ("output", "outputSize", "error"):
+    for name in ("output", "outputSize", "warnings", "error"):
         if name in data:
             entry[name] = data[name]
     return entry

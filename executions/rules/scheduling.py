@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -102,18 +102,28 @@ class Schedule:
 
     def complete(self, job: Job, handle: str | None = None) -> None:
         """A job ended well and chose `handle`, None when its node chooses nothing."""
-        spec = job.node.spec
-        if handle is None:
-            ways = frozenset({DEFAULT}) if spec.routes else NO_WAYS
-        else:
-            ways = spec.ways(job.node.config, handle)
+        ways = self._ways(job.node, handle)
         self.running -= 1
         self._settle_node(job.frame, job.node.id, lambda edge: self._chosen(edge, job.node, ways))
         self._drain()
 
-    def fail(self, job: Job) -> Handling:
+    def _ways(self, node: Node, handle: str | None) -> frozenset[str]:
+        """The names of the way out that was chosen; of an unknown one, what stands in for it."""
+        spec = node.spec
+        if handle is None:
+            return frozenset({DEFAULT}) if spec.routes else NO_WAYS
+        ways: frozenset[str] = spec.ways(node.config, handle)
+        if spec.routes:
+            drawn = {edge.handle or DEFAULT for edge in self._graph.out_edges[node.id]}
+            for other in spec.instead(node.config, handle):
+                if ways & drawn:
+                    break
+                ways = spec.ways(node.config, other)
+        return ways
+
+    def fail(self, job: Job, handling: Handling | None = None) -> Handling:
         """A job failed for good; the answer says how, by the definition, that is taken."""
-        handling = self.handling(job.node)
+        handling = handling or self.handling(job.node)
         if handling in ("continue", "fallback"):
             self.complete(job)
             return handling
@@ -160,6 +170,10 @@ class Schedule:
     def has_body(self, node: Node) -> bool:
         """Whether a loop node repeats anything."""
         return node.id in self._structure.bodies
+
+    def body_of(self, node: Node) -> Iterable[str]:
+        """The nodes that a loop node repeats, in definition order."""
+        return [key for key in self._plan.inside(node.id) if key != node.id]
 
     def _chosen(self, edge: Edge, node: Node, ways: frozenset[str]) -> bool:
         if edge.handle in (ERROR, GOTO):
@@ -356,9 +370,8 @@ class _Plan:
 
     def _may_start(self, unit: Unit, region: Region) -> bool:
         """A cycle that nothing leads to starts only at an entry node of its own."""
-        nodes: Mapping[str, Node] = self._structure.graph.nodes
         if isinstance(unit, Region):
-            return any(nodes[key].spec.is_entry for key in unit.members)
+            return any(self._structure.graph.is_entry(key) for key in unit.members)
         if region.kind == "cycle":
             return unit == region.header
         return True

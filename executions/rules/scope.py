@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from executions.rules.comparisons import to_number
 
 Json = Any
 
 _INPUT = "inputs"
 _VARIABLE = "variables"
 _SHARED = "shared"
+
+
+def changed(operation: str, present: Json, value: Json) -> Json:
+    """A value after `append` or `increment`; None when there is no number to add to."""
+    if operation == "append":
+        return [*(present if isinstance(present, list) else []), value]
+    total = to_number(present) + to_number(value)
+    if not math.isfinite(total):
+        return None
+    return int(total) if total.is_integer() else total
 
 
 class Scope:
@@ -23,9 +36,11 @@ class Scope:
     __slots__ = (
         "_defaults",
         "_fixed",
+        "_outputs",
         "_owners",
         "_parent",
         "_values",
+        "answers",
         "inputs",
         "shared",
         "variables",
@@ -50,8 +65,12 @@ class Scope:
         )
         self.variables: dict[str, Json] = parent.variables if parent is not None else {}
         self.shared: dict[str, Json] = parent.shared if parent is not None else {}
+        # The variables that people's answers set.
+        self.answers: set[str] = parent.answers if parent is not None else set()
         self._values: dict[str, Json] = {}
         self._owners: dict[str, str] = {}
+        # By node, whatever else is called as the node is.
+        self._outputs: dict[str, Json] = {}
         if parent is None:
             self._values.update(self.inputs)
             self._owners.update(dict.fromkeys(self.inputs, f"/{_INPUT}"))
@@ -75,7 +94,16 @@ class Scope:
 
     def output(self, node: str, default: Any = None) -> Json:
         """What a node of this very scope gave."""
-        return self._values.get(node, default) if self._owners.get(node) == node else default
+        return self._outputs.get(node, default)
+
+    def nearest_output(self, node: str, default: Any = None) -> Json:
+        """What a node gave, here or around."""
+        scope: Scope | None = self
+        while scope is not None:
+            if node in scope._outputs:
+                return scope._outputs[node]
+            scope = scope._parent
+        return default
 
     def owner(self, name: str) -> str | None:
         """The id of the node that wrote a name; `/inputs` or `/variables` for the run itself."""
@@ -88,6 +116,7 @@ class Scope:
 
     def set_output(self, node: str, output: Json) -> None:
         """Record a node's output under its id, and its keys where they are free."""
+        self._outputs[node] = output
         self._values[node] = output
         self._owners[node] = node
         if isinstance(output, dict):
@@ -103,7 +132,7 @@ class Scope:
         scope = self
         while scope._parent is not None:
             # A round must not hide the variable behind a key of its own.
-            if name in scope._values and scope._owners.get(name) != name:
+            if name in scope._values and (name == node or scope._owners.get(name) != name):
                 del scope._values[name], scope._owners[name]
             scope = scope._parent
         scope._values[name] = value
@@ -111,6 +140,7 @@ class Scope:
 
     def export(self, inner: Scope) -> None:
         """Take over what a finished round wrote, as the outputs of its nodes."""
+        self._outputs.update(inner._outputs)
         for name, value in inner._values.items():
             owner = inner._owners[name]
             if name == owner or self.owner(name) in (None, owner):

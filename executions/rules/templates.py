@@ -11,20 +11,19 @@ from functools import lru_cache
 from typing import Any
 
 from executions.rules.comparisons import is_truthy, to_text
-from executions.rules.expressions import (
-    MISSING,
-    Budget,
-    Expression,
-    ExpressionError,
-    Names,
-    compile_expression,
-    lookup,
-)
+from executions.rules.evaluation import MAX_WORK, MISSING, Budget, Names, lookup
+from executions.rules.expressions import MAX_LENGTH, Expression, compile_expression
+from executions.rules.functions import ExpressionError, weight
 
 Json = Any
 
 MAX_RENDERED = 8_000_000
-_CACHED_LENGTH = 20_000
+# Longer texts are compiled each time: what they compile to takes a hundred times their memory.
+_CACHED_LENGTH = 1_000
+_CACHED_PLACEHOLDER = 300
+# What a placeholder costs of a node's work, and each character that the parser has to read.
+_PLACEHOLDER_WORK = 20
+_PARSE_WORK = 15
 
 # Braces may stand inside quotes; possessive repetition keeps hostile text linear.
 _PLACEHOLDER = re.compile(
@@ -43,6 +42,8 @@ class Placeholder:
     expression: Expression | None
     problem: str | None
     plain: tuple[str, ...]
+    # What compiling and resolving it costs of the node's work.
+    work: int
 
 
 Part = str | Placeholder
@@ -50,19 +51,24 @@ Part = str | Placeholder
 
 def _compile_parts(template: str) -> tuple[Part, ...]:
     parts: list[Part] = []
-    end = 0
+    end = work = 0
     for match in _PLACEHOLDER.finditer(template):
         if match.start() > end:
             parts.append(template[end : match.start()])
         inner = match.group(1) if match.group(1) is not None else match.group(2)
-        parts.append(_placeholder(match.group(0), inner.strip()))
+        raw, inner = match.group(0), inner.strip()
+        short = len(raw) <= _CACHED_PLACEHOLDER
+        parts.append(placeholder := (_placeholder_cached if short else _placeholder)(raw, inner))
+        work += placeholder.work
+        if work > MAX_WORK:
+            raise ExpressionError("The template has too many expressions; split it up.")
         end = match.end()
     if end < len(template):
         parts.append(template[end:])
     return tuple(parts)
 
 
-_compile_cached = lru_cache(maxsize=4096)(_compile_parts)
+_compile_cached = lru_cache(maxsize=1024)(_compile_parts)
 
 
 def compile_template(template: str) -> tuple[Part, ...]:
@@ -74,14 +80,23 @@ def compile_template(template: str) -> tuple[Part, ...]:
     return _compile_cached(template)
 
 
-@lru_cache(maxsize=8192)
 def _placeholder(raw: str, inner: str) -> Placeholder:
+    work = _PLACEHOLDER_WORK
+    if len(inner) > MAX_LENGTH:
+        problem = f"An expression has at most {MAX_LENGTH:,} characters."
+        return Placeholder(raw, None, problem, (), work)
     dotted = _BRACKETS.sub(lambda m: "." + next(g for g in m.groups() if g is not None), inner)
     plain = tuple(part.strip() for part in dotted.split(".") if part.strip())
     try:
-        return Placeholder(raw, compile_expression(inner), None, plain)
+        expression = compile_expression(inner)
     except ExpressionError as error:
-        return Placeholder(raw, None, str(error), plain)
+        work += _PARSE_WORK * len(inner)
+        return Placeholder(raw, None, str(error), plain, work)
+    work += (1 if expression.path is not None else _PARSE_WORK) * len(inner)
+    return Placeholder(raw, expression, None, plain, work)
+
+
+_placeholder_cached = lru_cache(maxsize=4096)(_placeholder)
 
 
 class Renderer:
@@ -97,6 +112,17 @@ class Renderer:
         self.now = now
         self.warnings: list[str] = []
         self._left = MAX_RENDERED
+        self._budget = Budget(names, now)
+
+    def begin(self) -> None:
+        """An attempt begins: all that a node may spend is there again, and no warnings."""
+        self.warnings.clear()
+        self._left = MAX_RENDERED
+        self._budget = Budget(self.names, self.now)
+
+    def pay(self, work: int) -> None:
+        """Takes from the work that a node may do on the event loop. Raises ExpressionError."""
+        self._budget.spend_work(work)
 
     def value(self, value: Json) -> Json:
         """A config value with every text in it rendered; a lone {{…}} keeps its type."""
@@ -156,8 +182,15 @@ class Renderer:
             trimmed, names = self._with_slots(parts)
         else:
             names = self.names
+        budget = self._budget
+        budget.spend_work(_PARSE_WORK * len(trimmed))
         expression = compile_expression(trimmed, condition=True)
-        value = expression.evaluate(Budget(names, self.now))
+        budget.begin()
+        budget.names = names
+        try:
+            value = expression.evaluate(budget)
+        finally:
+            budget.names = self.names
         if value is MISSING:
             self._warn(trimmed)
             return False
@@ -174,7 +207,9 @@ class Renderer:
 
     def resolve(self, placeholder: Placeholder) -> Json:
         """The value of one placeholder; MISSING with a warning when there is none."""
-        budget = Budget(self.names, self.now)
+        budget = self._budget
+        budget.begin()
+        budget.spend_work(placeholder.work)
         expression = placeholder.expression
         is_path = expression is None or expression.path is not None
         if not is_path and "-" in placeholder.raw and " " not in placeholder.raw.strip("{} "):
@@ -195,6 +230,8 @@ class Renderer:
 
     def _with_slots(self, parts: tuple[Part, ...]) -> tuple[str, Names]:
         """Placeholders inside an expression become names, so no data is read as expression."""
+        if sum(len(part) if isinstance(part, str) else 1 for part in parts) > MAX_LENGTH:
+            raise ExpressionError(f"An expression has at most {MAX_LENGTH:,} characters.")
         slots: dict[str, Json] = {}
         text = ""
         for part in parts:
@@ -208,7 +245,7 @@ class Renderer:
             # `'{{x}}' == 'a'`: the quotes around a placeholder are the author's, for text.
             text = text[:-1] + f"({name})" if quoted else text + f"({name})"
             if quoted:
-                slots[name] = "" if slots[name] is None else to_text(slots[name])
+                slots[name] = "" if slots[name] is None else self._text_of(slots[name])
                 text += "\0"
         text = re.sub("\0['\"]", "", text).replace("\0", "")
         return text, _Slots(slots, self.names)
@@ -220,7 +257,7 @@ class Renderer:
                 found = self.resolve(parts[0])
                 if isinstance(found, dict | list):
                     return found
-                return parts[0].raw if found is MISSING else self._spend(to_text(found))
+                return parts[0].raw if found is MISSING else self._text_of(found)
             return self._join(parts)
         if isinstance(value, dict):
             return {key: self._leaves(item) for key, item in value.items()}
@@ -238,7 +275,7 @@ class Renderer:
             if value is MISSING:
                 texts.append(part.raw if missing is None else missing)
             else:
-                texts.append(self._spend(to_text(value)))
+                texts.append(self._text_of(value))
         return "".join(texts)
 
     def _join_json(self, parts: tuple[Part, ...]) -> str:
@@ -252,15 +289,28 @@ class Renderer:
             value = self.resolve(part)
             if value is MISSING:
                 value = part.raw
-            text = json.dumps(to_text(value) if quoted else value, ensure_ascii=False)
-            texts.append(self._spend(text[1:-1] if quoted else text))
+            if quoted:
+                texts.append(json.dumps(self._text_of(value), ensure_ascii=False)[1:-1])
+            elif isinstance(value, list | Mapping):
+                texts.append(self._text_of(value))
+            else:
+                texts.append(self._spend(json.dumps(value, ensure_ascii=False)))
         return "".join(texts)
 
+    def _text_of(self, value: Json) -> str:
+        """A value as text, refused before it is made where it is sure to be too much."""
+        if isinstance(value, list | Mapping) and weight(value, self._left) > self._left:
+            self._spend_size(self._left + 1)
+        return self._spend(to_text(value))
+
     def _spend(self, text: str) -> str:
-        self._left -= len(text)
+        self._spend_size(len(text))
+        return text
+
+    def _spend_size(self, size: int) -> None:
+        self._left -= size
         if self._left < 0:
             raise ExpressionError(f"The templates render more than {MAX_RENDERED:,} characters.")
-        return text
 
     def _warn(self, raw: str, problem: str | None = None) -> None:
         shown = raw if len(raw) <= 200 else raw[:197] + "…"

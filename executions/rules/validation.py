@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from executions.rules.advice import find_advice
+from executions.rules.expressions import compile_expression
+from executions.rules.functions import ExpressionError
 from executions.rules.graph import Graph, Issue, Node
-from executions.rules.loops import Structure, loop_names, reach
+from executions.rules.loops import Structure
+from executions.rules.names_used import loop_names
 from executions.rules.templates import Placeholder, compile_template
+from executions.rules.walks import reach
 
 Json = Any
 
@@ -27,7 +32,10 @@ _KNOWN = frozenset(
 )
 # Config fields whose value becomes a name that later nodes can use.
 _NAMING = ("outputVariable", "variableName", "inputName", "inputVariable", "outputName", "name")
-_PLACEHOLDERS = ("lorem ipsum", "your prompt here", "enter your", "placeholder text", "xxx")
+_PLACEHOLDERS = (
+    "lorem ipsum", "your prompt here", "enter your", "placeholder text", "xxx", "your_api_key",
+    "your-api-key", "changeme", "<your",
+)  # fmt: skip
 
 
 def find_warnings(structure: Structure) -> list[Issue]:
@@ -39,6 +47,7 @@ def find_warnings(structure: Structure) -> list[Issue]:
         *_branches(graph),
         *_undefined(graph),
         *_placeholders(graph),
+        *find_advice(structure),
     ]
 
 
@@ -48,7 +57,7 @@ def _unreachable(graph: Graph) -> Iterator[Issue]:
         if node.on_error.goto_node is not None:
             after[node.id].append(node.on_error.goto_node)
     targets = {target for listed in after.values() for target in listed}
-    starts = [key for key, node in graph.nodes.items() if node.spec.is_entry or key not in targets]
+    starts = [key for key, node in graph.nodes.items() if graph.is_entry(key) or key not in targets]
     for key in graph.nodes.keys() - reach(after, starts):
         yield Issue(
             "UNREACHABLE_NODE",
@@ -120,13 +129,48 @@ def _undefined(graph: Graph) -> Iterator[Issue]:
         missing: dict[str, None] = {}
         for text in _texts(node.raw):
             for part in compile_template(text):
-                if isinstance(part, Placeholder) and part.expression is not None:
+                if not isinstance(part, Placeholder):
+                    continue
+                if part.expression is not None:
                     missing.update(dict.fromkeys(part.expression.roots - known))
+                elif part.raw.strip("{} "):
+                    yield _no_expression(node, part.raw, f"{part.problem} It stays as written")
         for name in sorted(missing):
             yield Issue(
                 "UNDEFINED_VARIABLE",
                 f"Node {node.id!r} uses {name!r}, which no node writes and no input is called; "
-                "unless the run is given it, it stays as written.",
+                "correct the name, or give the run an input of it: else it stays as written.",
+                node.id,
+                "warning",
+            )
+        yield from _bare(node, known)
+
+
+def _no_expression(node: Node, text: str, what: str) -> Issue:
+    shown = text if len(text) <= 100 else text[:97] + "…"
+    return Issue(
+        "INVALID_EXPRESSION", f"Node {node.id!r}: {shown}: {what}; correct it.", node.id, "warning"
+    )
+
+
+def _bare(node: Node, known: set[str]) -> Iterator[Issue]:
+    """What is wrong with the expressions that stand without braces: conditions, a loop's array."""
+    for field in ("expression", "condition", "array_path"):
+        is_read = node.type == "conditional" or node.spec.is_loop
+        text = getattr(node.config, field, None) if is_read else None
+        if not isinstance(text, str) or "{{" in text:
+            continue
+        try:
+            roots = compile_expression(text, condition=field != "array_path").roots
+        except ExpressionError as error:
+            yield _no_expression(node, text, str(error).removesuffix("."))
+            continue
+        for name in sorted(roots - known):
+            code = "LOOP_ARRAY_UNDEFINED" if field == "array_path" else "UNDEFINED_VARIABLE"
+            yield Issue(
+                code,
+                f"Node {node.id!r} uses {name!r}, which no node writes and no input is called; "
+                "correct the name, or give the run an input of it.",
                 node.id,
                 "warning",
             )
@@ -134,11 +178,14 @@ def _undefined(graph: Graph) -> Iterator[Issue]:
 
 def _placeholders(graph: Graph) -> Iterator[Issue]:
     for node in graph.nodes.values():
-        prompt = node.raw.get("prompt")
-        if isinstance(prompt, str) and any(text in prompt.lower() for text in _PLACEHOLDERS):
-            yield Issue(
-                "PLACEHOLDER_CONTENT",
-                f"The prompt of node {node.id!r} looks like a placeholder; write the real one.",
-                node.id,
-                "warning",
-            )
+        for text in _texts(node.raw):
+            found = next((one for one in _PLACEHOLDERS if one in text.lower()), None)
+            if found is not None:
+                yield Issue(
+                    "PLACEHOLDER_CONTENT",
+                    f"Node {node.id!r} still holds {found!r}, which looks like a placeholder; "
+                    "write the real text.",
+                    node.id,
+                    "warning",
+                )
+                break

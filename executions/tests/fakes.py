@@ -100,6 +100,10 @@ class FakeContext:
         self._scope = scope
         self._user: asyncio.Task[Any] | None = None
 
+    def active_limit(self, seconds: float) -> asyncio.Future[Any]:
+        """A future that is done after so many seconds."""
+        return asyncio.ensure_future(asyncio.sleep(seconds))
+
     def branch(self, name: str) -> FakeContext:
         """A context whose keys lie under `name/`."""
         assert name and "/" not in name, name

@@ -321,7 +321,7 @@ def test_a_loop_runs_its_body_for_each_item(concurrency):
 def test_an_empty_array_runs_no_round():
     result = run(each(None), inputs={"xs": []})
     assert result["outputs"] == {"result": []}
-    assert statuses(result)["b"] == "not_run"
+    assert statuses(result)["b"] == "skipped"
 
 
 def test_an_implicit_body_runs_per_item_and_the_rest_after():
