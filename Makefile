@@ -1,6 +1,7 @@
 # FlowMaestro: `make run` starts everything, `make test` proves it. Needs Python 3.11+ and make.
 
 PYTHON ?= python3
+JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
@@ -16,8 +17,9 @@ help: ## List the targets
 run: $(RUN_STAMP) ## Start database, web server and workers; PORT=8000, Ctrl-C stops
 	@exec $(BIN)/python manage.py up
 
-test: $(DEV_STAMP) ## Run all tests; ARGS="-k name" selects
-	@$(BIN)/python -m pytest $(ARGS)
+# Each of the test processes has a database server of its own.
+test: $(DEV_STAMP) ## Run all tests; ARGS="-k name" selects, JOBS=1 runs them one by one
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: export FLOWMAESTRO_SECRET_KEY := only-for-linting
 lint: $(DEV_STAMP) ## Check style, types and import directions
@@ -35,7 +37,7 @@ bench: $(DEV_STAMP) ## Measure ours beside its peers; ONLY=W2 and JSON=FILE
 
 proofs: export PROOFS := full
 proofs: $(DEV_STAMP) ## The suite's proofs at full size: an hour or so; ARGS="-k name" selects
-	@$(BIN)/python -m pytest executions/tests/test_state_machine.py executions/tests/test_pairs.py executions/tests/test_token_race.py executions/tests/test_crash_points.py executions/tests/test_unknown_commits.py $(ARGS)
+	@$(BIN)/python -m pytest executions/tests/test_state_machine.py executions/tests/test_pairs.py executions/tests/test_token_race.py executions/tests/test_crash_points.py executions/tests/test_unknown_commits.py executions/tests/hostile/test_fuzz.py $(ARGS)
 
 chaos: $(DEV_STAMP) ## Kill everything under 2,000 runs; SEED=, RUNS=, SECONDS=, JSON=FILE
 	@$(BIN)/python -m proofs chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))

@@ -31,6 +31,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flowmaestro.settings")
 # Here and not in a hook: the conftest files of the apps import models when they are loaded.
 django.setup()
 
+from django.db import connection  # noqa: E402
+from django.test import TransactionTestCase  # noqa: E402
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Test processes that this one starts must not read settings before their own conftest."""
+    if getattr(session.config.option, "numprocesses", None):
+        del os.environ["DJANGO_SETTINGS_MODULE"]
+
 
 def pytest_unconfigure() -> None:
     """Remove the session's data directory."""
@@ -53,11 +63,38 @@ def django_db_modify_db_settings() -> Iterator[None]:
         yield
 
 
+# What migrations put there: the same for every test.
+_KEPT = (
+    "django_migrations", "django_content_type", "auth_permission", "auth_group",
+    "auth_group_permissions",
+)  # fmt: skip
+
+
+def _empty_tables(self: TransactionTestCase) -> None:
+    """Empties what a test has filled.
+
+    Django truncates every table and makes permissions and groups anew, which takes longer than
+    most tests.
+    """
+    with connection.cursor() as cursor:
+        tables = [
+            table
+            for table in connection.introspection.django_table_names(only_existing=True)
+            if table not in _KEPT
+        ]
+        deletes = "; ".join(f'DELETE FROM "{table}"' for table in tables)
+        # Without the triggers of foreign keys, and those that refuse to delete.
+        cursor.execute(
+            f"SET session_replication_role = replica; {deletes}; RESET session_replication_role"
+        )
+
+
+TransactionTestCase._fixture_teardown = _empty_tables  # type: ignore[method-assign]
+
+
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """The test database's URL, for processes that a test starts: FLOWMAESTRO_DATABASE_URL."""
-    from django.db import connection
-
     where = connection.settings_dict
     user = quote(where["USER"], safe="")
     if where["PASSWORD"]:

@@ -80,8 +80,8 @@ def _gather(
 ) -> tuple[list[Contender], dict[str, str]]:
     """Everybody who can be measured here, and why the others cannot."""
     everything = frozenset(WORKLOADS)
-    # More workers than two is a question to ours alone.
-    for_peers = everything - {"SCALING"}
+    # More workers than two is a question to ours alone, and no peer runs definitions.
+    for_peers = everything - {"SCALING", "WF200", "LOOP10K"}
     python = Path(sys.executable)
     contenders = [
         Contender(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import django
 
+from benchmarks.flowmaestro_flows import WorkflowRuns
 from benchmarks.processes import Background, wait_until
 from benchmarks.workloads import WORKERS, LongRun, Place, Timeline
 
@@ -23,7 +24,7 @@ RESULT_SECONDS = 300
 MANAGE = Path(__file__).parent.parent / "manage.py"
 
 
-class FlowMaestro:
+class FlowMaestro(WorkflowRuns):
     """One method for each measurement; see workloads.Engine.
 
     Django's models exist only after `start`, hence the imports inside the methods.

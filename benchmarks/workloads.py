@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Protocol
 
-from benchmarks import usage
+from benchmarks import usage, workflows
 
 Series = dict[str, list[float]]
 """Samples by row; the key `""` is the workload's own figure, other keys name its detail rows."""
@@ -36,6 +36,8 @@ class Sizes:
     children: int = 200
     long_steps: int = 5000
     parked: int = 10_000
+    fan_nodes: int = 200
+    rounds: int = 10_000
     rest_seconds: float = 10.0
     repeat_seconds: float = 3.0
 
@@ -47,6 +49,8 @@ QUICK = Sizes(
     children=20,
     long_steps=300,
     parked=50,
+    fan_nodes=20,
+    rounds=200,
     rest_seconds=0.3,
     repeat_seconds=0.0,
 )
@@ -345,6 +349,23 @@ WORKLOADS = {
             title="one step of a run, at step {long_steps:,}",
             unit="ms",
             measure=measure_growth,
+        ),
+        Workload(
+            id="WF200",
+            title="a workflow that fans out to {fan_nodes} nodes and in again, per node",
+            unit="ms",
+            measure=workflows.measure_fan,
+        ),
+        Workload(
+            id="LOOP10K",
+            title="a workflow's loop of {rounds:,} rounds, per round",
+            unit="ms",
+            measure=workflows.measure_loop,
+            units={
+                "whole": "s",
+                "crash at nine tenths, to the next round": "s",
+                "memory of all workers": "MiB",
+            },
         ),
         Workload(
             id="SCALING",

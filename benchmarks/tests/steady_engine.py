@@ -2,6 +2,7 @@
 
 import itertools
 
+from benchmarks.workflows import LoopRun
 from benchmarks.workloads import LongRun, Place, Timeline
 
 
@@ -42,6 +43,13 @@ class SteadyEngine:
 
     def database_backend(self) -> int | None:
         return None
+
+    def run_fan(self, nodes: int) -> float:
+        return 0.002 * nodes
+
+    def run_loop(self, rounds: int) -> LoopRun:
+        parts = [0.0001 * rounds * (1 + part) for part in range(10)]
+        return LoopRun(parts=parts, total=sum(parts), resume=0.5, memory=100)
 
     def restart(self, workers: int) -> None:
         self._workers = workers

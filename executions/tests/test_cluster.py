@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,47 +11,17 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from executions import runs
-from executions.models import Run, RunEvent, Step, Worker
+from executions.models import Run, RunEvent, Step
 from executions.tests.cluster_tasks import deadly, twenty
+from executions.tests.clusters import alive, kill_holder, running_cluster
 from executions.tests.conftest import eventually, until_status
 
 
 @pytest.fixture
 def cluster(database_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """A cluster of two worker processes on the test database."""
-    environment = {
-        **os.environ,
-        "FLOWMAESTRO_DATABASE_URL": database_url,
-        "FLOWMAESTRO_WORKERS": "2",
-        "FLOWMAESTRO_TASK_MODULES": "executions.tests.cluster_tasks",
-        "FLOWMAESTRO_GRACE_SECONDS": "2",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "cluster"], cwd=settings.BASE_DIR, env=environment
-    )
-    try:
-        eventually(lambda: len(alive()) == 2, seconds=30)
+    with running_cluster(database_url) as process:
         yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def alive() -> list[Worker]:
-    return list(Worker.objects.filter(dead_at__isnull=True))
-
-
-def kill_holder(run_id: str) -> int:
-    """Kills the worker process that holds the run; its pid."""
-    run = runs.retrieve(run_id)
-    pid = Worker.objects.get(pk=run.worker).pid
-    os.kill(pid, signal.SIGKILL)
-    return pid
 
 
 def lines(path: Path) -> list[str]:

@@ -42,6 +42,7 @@ def pins_for(definition, route=0):
     return pins
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_shared_definition_has_no_errors(path):
     issues = workflows.validate(load(path))

@@ -63,13 +63,14 @@ def _names(text: str) -> tuple[str, ...]:
 def main(options: argparse.Namespace) -> int:
     """Prove, print, write; 1 when something does not hold."""
     proofs: list[Proof] = []
-    if "parked" in options.only:
-        with ground.made(TASKS) as place:
-            from proofs.scale import parked
+    # One place for all: Django's settings name one database for the life of a process.
+    with ground.made(TASKS) as place:
+        from proofs.scale import parked, rows
 
+        if "parked" in options.only:
             proofs.append(parked.prove(place, number=options.runs, complete=options.complete))
-    if {"claims", "lists"} & set(options.only):
-        with ground.made(TASKS) as place:
+            rows.empty()
+        if {"claims", "lists"} & set(options.only):
             proofs += _on_many_rows(options)
     for proof in proofs:
         print(proof.as_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executions.rules.expressions import ExpressionError, evaluate
+from executions.rules.expressions import evaluate
+from executions.rules.functions import ExpressionError
 from executions.rules.scope import Scope
 from executions.rules.templates import Renderer
 
@@ -266,7 +268,8 @@ def test_data_inside_a_condition_is_not_read_as_expression():
 @pytest.mark.parametrize("text", ["{{" * 200_000, "{{'" * 200_000, "}}{{" * 200_000])
 def test_hostile_templates_are_read_in_linear_time(text):
     begun = time.perf_counter()
-    renderer().text(text)
+    with contextlib.suppress(ExpressionError):
+        renderer().text(text)
     assert time.perf_counter() - begun < 5
 
 
