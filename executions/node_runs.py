@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +12,12 @@ from executions import masking
 from executions.engine.bodies import current_step
 from executions.errors import FlowMaestroError
 from executions.nodes import BadConfig, Effect, NodeCall, NodeResult, NotAvailable, Run
+from executions.rules.functions import ExpressionError
 from executions.rules.graph import Node
 from executions.rules.policies import DEFAULT_TIMEOUT, Pin, PinnedAttempt
 from executions.rules.retry import NO_RETRY, Retry
+from executions.rules.scope import Scope
+from executions.rules.templates import Renderer
 
 Json = Any
 
@@ -169,6 +173,20 @@ def _stored(work: Work, result: NodeResult, *, attempts: int) -> dict[str, Json]
     if work.call.render.warnings:
         stored["warnings"] = list(work.call.render.warnings)
     return stored
+
+
+def fallback_of(node: Node, scope: Scope) -> tuple[Json, str | None]:
+    """What stands in for a failed node's output, and the way out that it chooses.
+
+    Raises ExpressionError, or RecursionError, for a fallbackValue that cannot be rendered.
+    """
+    try:
+        found = Renderer(scope).value(node.on_error.fallback_value)
+    except ExpressionError as error:
+        raise ExpressionError(f"Its fallbackValue cannot be used either: {error}") from error
+    # A copy: what it was taken from may go on growing, as a loop's results do.
+    output = deepcopy(found)
+    return output, node.spec.derive(node.config, output)
 
 
 def error_json(error: Exception) -> dict[str, Json]:

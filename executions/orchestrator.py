@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from copy import deepcopy
 from typing import Any
 
 from executions import nodes, workflows
@@ -13,7 +12,7 @@ from executions.engine.failures import StepFailed
 from executions.errors import FlowMaestroError, Invalid
 from executions.loop_runs import LoopRun, evaluate_condition
 from executions.node_results import Results, effects_of, keep_effects
-from executions.node_runs import Work, error_json, run_in_steps
+from executions.node_runs import Work, error_json, fallback_of, run_in_steps
 from executions.nodes import NodeCall
 from executions.progress import Pause, Progress, json_size
 from executions.registry import task
@@ -244,14 +243,9 @@ class WorkflowRun:
         handle = None
         if handling == "fallback":
             try:
-                found = Renderer(self._scope(job.frame)).value(node.on_error.fallback_value)
-                # A copy: what it was taken from may go on growing, as a loop's results do.
-                output = deepcopy(found)
-                handle = node.spec.derive(node.config, output)
+                output, handle = fallback_of(node, self._scope(job.frame))
             except (ExpressionError, RecursionError) as error:
-                handling = "fail"
-                told = f"{failure['message']} Its fallbackValue cannot be used either: {error}"
-                failure = {**failure, "message": told}
+                handling, failure = "fail", {**failure, "message": f"{failure['message']} {error}"}
         elif handling == "continue" and "false" in node.spec.handles:
             # A condition that could not be evaluated does not hold.
             handle = "false"

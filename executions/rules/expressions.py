@@ -16,8 +16,8 @@ from lark import Lark, Token, Transformer
 from lark.exceptions import LarkError, VisitError
 
 from executions.rules.comparisons import is_truthy, to_number
+from executions.rules.evaluation import MISSING as MISSING
 from executions.rules.evaluation import (
-    MISSING,
     Budget,
     Names,
     calculate,
