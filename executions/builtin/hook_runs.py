@@ -17,6 +17,9 @@ from executions.rules.retry import Retry
 from executions.rules.statuses import RunStatus, StepStatus
 from executions.rules.values import Json
 
+# About an hour.
+_UNTIL_DEPLOYED = Retry(max_attempts=65, min_timeout=1, max_timeout=60)
+
 
 @task("run-hooks", retry=Retry(max_attempts=5, min_timeout=1, max_timeout=60))
 async def run_hooks(payload: dict[str, Any], ctx: Context) -> list[str]:
@@ -26,6 +29,8 @@ async def run_hooks(payload: dict[str, Any], ctx: Context) -> list[str]:
     keeps no other from being called; all that failed are tried again with the next attempt.
     """
     run = await ctx.read(retrieve, payload["run"])
+    # In the middle of a deploy not every worker knows every task.
+    await ctx.step("find the task", _find, run.task, retry=_UNTIL_DEPLOYED)
     entry = get_task(run.task)
     result = {
         "ok": run.status == RunStatus.COMPLETED, "status": run.status, "output": run.output,
@@ -58,6 +63,10 @@ async def run_hooks(payload: dict[str, Any], ctx: Context) -> list[str]:
     if failures:
         raise failures[0]
     return called
+
+
+def _find(task_id: str) -> None:
+    get_task(task_id)
 
 
 def _payload(entry: Task, stored: Json) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from pydantic import BaseModel
 
-from executions import hooks, moves, runs, tokens
+from executions import hooks, moves, registry, runs, tokens
 from executions.engine import takeover
 from executions.engine.context import Context, current_step
 from executions.errors import Conflict, Invalid
@@ -781,3 +781,20 @@ async def ask_for_receipt(payload, output, ctx):
 @task("hooks.goodbye", retry=ONCE, on_success=ask_for_receipt)
 async def long_goodbye(payload, ctx: Context):
     return None
+
+
+def test_hooks_wait_for_a_worker_that_knows_their_task(engine):
+    called = []
+
+    @task("hooks.deployed", retry=ONCE, on_success=lambda payload, output, ctx: called.append(1))
+    async def deployed(payload, ctx: Context):
+        await ctx.step("deploy", forget)
+
+    def forget() -> None:
+        del registry._tasks["hooks.deployed"]
+
+    engine.run(deployed)
+    assert not called
+    registry._tasks["hooks.deployed"] = deployed
+    engine.advance(minutes=2)
+    assert called == [1]
