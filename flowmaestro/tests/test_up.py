@@ -99,8 +99,11 @@ class Up:
 
     def completes(self) -> bool:
         """Whether it gets to be complete; a process that ended never will."""
-        eventually(lambda: self.process.poll() is not None or self.is_complete(), PATIENCE)
-        return self.process.poll() is None and self.is_complete()
+        # Seen once is enough: workers of a killed pool may sign off a moment later.
+        was_complete = eventually(
+            lambda: self.process.poll() is not None or self.is_complete(), PATIENCE
+        )
+        return was_complete and self.process.poll() is None
 
     def is_gone(self, seconds: float = PATIENCE) -> bool:
         """Whether nothing that was seen is left."""
