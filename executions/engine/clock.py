@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-# What a processor's clock may run fast, and what only a clock that was set can explain.
-_DRIFT = 1e-4
+# Seconds per second by which the clock is put right, and what only a clock that was set explains.
+_SLEW = 5e-4
 _STEP_SECONDS = 0.5
 
 
@@ -23,13 +23,16 @@ class Clock:
     def set(self, epoch_seconds: float) -> None:
         """The database has just told its time.
 
-        An answer that was long on its way tells a time that has passed. Believed, the clock would
-        go back and forth, and a wait begun in between would end early.
+        An answer that was long on its way tells a time that has passed. Believed at once, the
+        clock would go back and forth, and a wait begun in between would end early; so it only runs
+        a little faster or slower.
         """
         now = time.monotonic()
         told = epoch_seconds - now
-        if self._set_at is None or not 0 <= self._offset - told < _STEP_SECONDS:
+        error = told - self._offset
+        if self._set_at is None or abs(error) >= _STEP_SECONDS:
             self._offset = told
         else:
-            self._offset = max(told, self._offset - _DRIFT * (now - self._set_at))
+            most = _SLEW * (now - self._set_at)
+            self._offset += min(most, max(-most, error))
         self._set_at = now

@@ -27,9 +27,20 @@ def test_an_answer_that_was_long_on_its_way_does_not_turn_the_clock_back(clock: 
     assert ahead(clock) == pytest.approx(0, abs=0.01)
 
 
-def test_a_quicker_answer_is_believed(clock: Clock) -> None:
+def test_a_quicker_answer_is_believed_little_by_little(clock: Clock) -> None:
     clock.set(time.monotonic() + 1000 + 0.05)
-    assert ahead(clock) == pytest.approx(0.05, abs=0.01)
+    assert ahead(clock) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("error", [0.2, -0.2])
+def test_a_clock_that_is_wrong_comes_right_in_time(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, error: float
+) -> None:
+    begun = time.monotonic()
+    for second in range(600):
+        monkeypatch.setattr(time, "monotonic", lambda now=begun + second: now)
+        clock.set(time.monotonic() + 1000 + error)
+    assert ahead(clock) == pytest.approx(error, abs=0.001)
 
 
 @pytest.mark.parametrize("step", [-3600, -1, 7200])
