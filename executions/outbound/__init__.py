@@ -1,4 +1,4 @@
-"""The only file that opens HTTP connections for workflows: guarded and bounded.
+"""The only door through which HTTP leaves for workflows: guarded and bounded.
 
 A host is resolved once and the connection goes to the address that was checked, so an answer of
 the name server that changes in between reaches nothing. Private ranges need a setting.
@@ -7,54 +7,44 @@ the name server that changes in between reaches nothing. Private ranges need a s
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
-import socket
-import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import httpcore
 import httpx
-from django.conf import settings
 
-from executions.errors import Invalid, TooLarge, Unavailable
+from executions.outbound.addresses import (
+    allow_list,
+    is_allowed,
+    is_public,
+    refuse_odd_host,
+    resolve,
+)
+from executions.outbound.errors import OutboundFailed, OutboundRefused, OutboundTooLarge
+from executions.outbound.transport import GuardedTransport
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+__all__ = [
+    "OutboundFailed",
+    "OutboundRefused",
+    "OutboundResponse",
+    "OutboundTooLarge",
+    "allow_list",
+    "is_allowed",
+    "is_public",
+    "refuse_odd_host",
+    "request",
+    "resolve",
+]
 
 MAX_REDIRECTS = 3
 MAX_RESPONSE_BYTES = 10_000_000
 MAX_URL = 8_000
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
-# Addresses that resolvers accept beside the usual four numbers: 127.1, 0x7f000001, 017700000001.
-_ODD_LITERAL = re.compile(r"(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}\.?", re.IGNORECASE)
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 _OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "te"})
-
-
-class OutboundRefused(Invalid):
-    """The request may not be made; trying again changes nothing."""
-
-    code = "outbound_refused"
-    non_retryable = True
-
-
-class OutboundFailed(Unavailable):
-    """The other side did not answer, or not in time."""
-
-    code = "outbound_failed"
-
-
-class OutboundTooLarge(TooLarge):
-    """The response is over the limit."""
-
-    code = "outbound_too_large"
-    non_retryable = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +183,7 @@ async def _send(
     max_bytes: int,
 ) -> tuple[httpx.Response, bytes]:
     refuse_odd_host(url.host)
-    transport = _GuardedTransport()
+    transport = GuardedTransport()
     wanted = [*headers]
     names = {key.lower() for key, _ in headers}
     if "accept" not in names:
@@ -250,185 +240,3 @@ def _decoder(encoding: str) -> Any:
     if encoding in ("", "identity"):
         return None
     raise OutboundFailed(f"The response has the encoding {encoding!r}, which was not asked for.")
-
-
-@lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    # Reading the certificate store costs milliseconds; one context serves all requests.
-    return httpx.create_ssl_context(trust_env=False)
-
-
-class _GuardedTransport(httpx.AsyncBaseTransport):
-    """One connection per request, opened by the guarded backend."""
-
-    def __init__(self) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_tls(), max_connections=1, network_backend=_GuardedBackend()
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        answer = await self._pool.handle_async_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-            )
-        )
-        return httpx.Response(
-            status_code=answer.status,
-            headers=answer.headers,
-            stream=_Stream(answer),
-            extensions=answer.extensions,
-        )
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._answer.aiter_stream():
-            yield part
-
-    async def aclose(self) -> None:
-        await self._answer.aclose()
-
-
-class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves a host, checks every address, and connects to one that was checked."""
-
-    def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
-        addresses = await resolve(host, port)
-        failure: Exception = OSError("no address")
-        for address in addresses:
-            try:
-                return await self._inner.connect_tcp(
-                    str(address), port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Any = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise OutboundRefused("Unix sockets are not reachable.")
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
-
-
-def refuse_odd_host(host: str) -> None:
-    """Refuse spellings of an address that only resolvers read as one."""
-    if not _ODD_LITERAL.fullmatch(host):
-        return
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        raise OutboundRefused(
-            f"{host!r} is an unusual spelling of an address; write the host's name.", field="url"
-        ) from None
-
-
-async def resolve(host: str, port: int) -> list[Address]:
-    """The addresses of a host, all of them allowed. Raises OutboundRefused, OutboundFailed."""
-    name = host.strip("[]").rstrip(".")
-    try:
-        found: list[Address] = [ipaddress.ip_address(name)]
-    except ValueError:
-        refuse_odd_host(name)
-        loop = asyncio.get_running_loop()
-        try:
-            answers = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as error:
-            raise OutboundFailed(f"The host {name!r} is not known.") from error
-        found = []
-        for answer in answers:
-            address = ipaddress.ip_address(answer[4][0])
-            if address not in found:
-                found.append(address)
-    allowed = allow_list()
-    for address in found:
-        if not is_public(address) and not is_allowed(address, name, port, allowed):
-            raise OutboundRefused(
-                f"{name} leads to {address}, a private address; an operator may allow it in "
-                "FLOWMAESTRO_OUTBOUND_ALLOW_PRIVATE.",
-                field="url",
-            )
-    return found
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address, and the IPv4 address inside it if there is one, is on the internet."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = _embedded(address)
-        if inner is not None:
-            return is_public(inner)
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not address.is_unspecified
-        and not address.is_link_local
-        and not address.is_loopback
-    )
-
-
-def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    in_nat64 = any(address in network for network in _NAT64)
-    if in_nat64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
-
-
-def allow_list() -> tuple[str, ...]:
-    """The private hosts, host:port pairs and networks an operator allows."""
-    options = getattr(settings, "FLOWMAESTRO", None)
-    name = "OUTBOUND_ALLOW_PRIVATE"
-    listed = options.get(name, ()) if isinstance(options, Mapping) else getattr(options, name, ())
-    return tuple(str(entry).strip().lower() for entry in listed or ())
-
-
-def is_allowed(address: Address, host: str, port: int, allowed: Iterable[str]) -> bool:
-    """Whether an entry names this host, this address, or a network around it."""
-    names = {host.lower(), str(address)}
-    if isinstance(address, ipaddress.IPv6Address):
-        names.add(f"[{address}]")
-    spelled = names | {f"{name}:{port}" for name in names if ":" not in name.strip("[]")}
-    spelled |= {f"{name}:{port}" for name in names if name.startswith("[")}
-    for entry in allowed:
-        if entry in spelled:
-            return True
-        if "/" in entry:
-            try:
-                if address in ipaddress.ip_network(entry, strict=False):
-                    return True
-            except (ValueError, TypeError):
-                continue
-    return False
