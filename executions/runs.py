@@ -106,11 +106,10 @@ def cancel(run_id: str, *, reason: str | None = None, actor: Actor | None = None
 
 
 def _request_cancel(cursor: CursorWrapper, run: Run, reason: str | None) -> None:
-    # Its clean-up waits for no slot of its queue, and for no pause of it either.
     cursor.execute(
         "UPDATE executions_run SET cancel_requested_at = "
         "coalesce(cancel_requested_at, flowmaestro_now()), cancel_reason = "
-        "coalesce(cancel_reason, %s), is_gated = false WHERE id = %s",
+        "coalesce(cancel_reason, %s) WHERE id = %s",
         [reason, run.id],
     )
     if run.status == RunStatus.PAUSED:

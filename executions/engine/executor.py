@@ -16,7 +16,6 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import close_old_connections
 
 from executions.engine import failpoints, load, sql
 from executions.engine.clock import Clock
@@ -27,6 +26,7 @@ from executions.engine.live import LiveRun, current_live
 from executions.engine.lookups import Lookups
 from executions.engine.loop import EngineLoop, make_task
 from executions.engine.rows import Move
+from executions.engine.step_threads import StepThreads
 from executions.engine.ticker import Ticker
 from executions.engine.waits import Findings
 from executions.rules.retry import Retry
@@ -41,7 +41,7 @@ _SECOND_LOOK_SECONDS = 0.02
 _STAGGER_SECONDS = 0.002
 
 
-class Executor:
+class Executor(StepThreads):
     """Claims due runs and advances them. `start` returns when it is at work."""
 
     # A wait this short is sat out in memory, where it ends on time.
@@ -51,21 +51,18 @@ class Executor:
 
     def __init__(self) -> None:
         options = settings.FLOWMAESTRO
+        super().__init__(options.WORKER_THREADS)
         self.loop = EngineLoop()
         self.loop.set_task_factory(make_task)
         self.context = contextvars.copy_context()
         self.clock = Clock()
         self.capacity: int = options.WORKER_CONCURRENCY
-        self.pool = concurrent.futures.ThreadPoolExecutor(
-            options.WORKER_THREADS, thread_name_prefix="step"
-        )
         self.default_retry = Retry(
             max_attempts=options.RETRY_MAX_ATTEMPTS, factor=options.RETRY_FACTOR,
             min_timeout=options.RETRY_MIN_SECONDS, max_timeout=options.RETRY_MAX_SECONDS,
         )  # fmt: skip
         # How many workers of this host look before this one does.
         self.rank = 0
-        self._abandoned: list[concurrent.futures.Future[Any]] = []
         self.hand: dict[str, LiveRun] = {}
         self.thread_id = 0
         self.ticker = Ticker(self)
@@ -207,12 +204,12 @@ class Executor:
         if self._gates_wait:
             # Gated queues first, for half of what is free: neither kind may starve the other.
             taken, _ = await self._take(load.claim_gated, max(1, free // 2))
-        if taken == free:
+        if taken >= free:
             self._gates_wait = False
             return taken
         plain, gated_wait = await self._take(load.claim, free - taken)
         taken += plain
-        self._gates_wait = gated_wait and taken == free
+        self._gates_wait = gated_wait and taken >= free
         if gated_wait and taken < free:
             gated, was_passed_over = await self._take(load.claim_gated, free - taken)
             taken += gated
@@ -291,54 +288,6 @@ class Executor:
     def _write(self, live: LiveRun) -> None:
         if not live.dead:
             self.journal.mark(live)
-
-    async def on_thread(
-        self, live: LiveRun, function: Callable[..., Any], args: tuple[Any, ...]
-    ) -> Any:
-        """Runs a plain function on a thread; one that is abandoned is remembered."""
-        if live.thread is not None:
-            return await live.thread.call(function, args)
-        job = self._submit(function, args)
-        try:
-            return await asyncio.wrap_future(job)
-        except asyncio.CancelledError:
-            if not job.cancel():
-                live.abandoned.append(job)
-                self._count_abandoned(job)
-            raise
-
-    async def in_pool(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Runs a plain function that belongs to no step on a thread."""
-        return await asyncio.wrap_future(self._submit(function, args))
-
-    def _submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...]
-    ) -> concurrent.futures.Future[Any]:
-        return self.pool.submit(
-            contextvars.copy_context().run, self.with_connections, function, args
-        )
-
-    def _count_abandoned(self, job: concurrent.futures.Future[Any]) -> None:
-        """Threads cannot be ended; a worker that has lost many of them has itself replaced."""
-        self._abandoned = [other for other in (*self._abandoned, job) if not other.done()]
-        if len(self._abandoned) > settings.FLOWMAESTRO.WORKER_THREADS // 2:
-            logger.error("Half of the threads hang in functions that overran; this worker ends.")
-            self._abandoned.clear()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def with_connections(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Calls it with this thread's Django connections checked before and after."""
-        close_old_connections()
-        try:
-            return function(*args)
-        finally:
-            close_old_connections()
-
-    async def threads_ended(self, live: LiveRun) -> None:
-        """Returns when the run's abandoned threads have ended: a retry waits for them."""
-        jobs, live.abandoned = live.abandoned, []
-        if jobs:
-            await asyncio.wait([asyncio.wrap_future(job) for job in jobs])
 
     # ---- what others tell -----------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ first AS MATERIALIZED (
       SELECT r.id, r.due_at, r.stalls FROM executions_run r
       WHERE r.status = 'QUEUED' AND r.queue = l.queue AND {_KEY} = l.key
         AND (r.expires_at IS NULL OR r.expires_at > flowmaestro_now() OR r.started_at IS NOT NULL)
-        AND (r.stalls = 0 OR %(suspects)s > 0) AND r.cancel_requested_at IS NULL
+        AND (r.stalls = 0 OR %(suspects)s > 0)
       ORDER BY r.due_at, r.id
       LIMIT greatest(0, least(coalesce(q.concurrency_limit - coalesce(b.n, 0), %(runs)s), %(runs)s))
       FOR UPDATE SKIP LOCKED) c) x

@@ -36,7 +36,7 @@ async def claim(conn: Connection, worker: str, *, runs: int, suspects: int) -> C
     fence = uuid.uuid4()
     async with conn.pipeline():
         claims = await conn.cursor(row_factory=dict_row).execute(
-            sql.CLAIM, (runs, suspects, fence, worker)
+            sql.CLAIM, (runs, suspects, runs, fence, worker)
         )
         data = await conn.execute(sql.LOAD_DATA, (worker, fence))
         journals = await conn.cursor(row_factory=dict_row).execute(sql.LOAD_STEPS, (worker, fence))

@@ -88,8 +88,15 @@ _CANDIDATES = """
     AND (expires_at IS NULL OR expires_at > flowmaestro_now() OR started_at IS NOT NULL)
   ORDER BY due_at{tie} LIMIT %s FOR UPDATE SKIP LOCKED
 """
-# Makes the candidates this worker's, and says what it must know of them. The array and the LIMIT
-# leave the planner no other way than one look at each index, whatever it thinks of the numbers.
+# What a cancelled run has to clean up waits for no slot of its queue, and for no pause of it. A
+# suspect among them comes by way of its queue, one at a time like any other.
+_CLEAN_UPS = """
+  SELECT id FROM executions_run
+  WHERE status = 'QUEUED' AND stalls = 0 AND is_gated AND cancel_requested_at IS NOT NULL
+  ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+# Makes the candidates this worker's, and says what it must know of them. The array
+# leaves the planner no other way than one look at an index each, whatever it thinks of the numbers.
 TAKE = """
 c AS (
   UPDATE executions_run SET
@@ -107,7 +114,9 @@ SELECT c.*, flowmaestro_now() AS now FROM c
 CLAIM = f"""
 WITH fresh AS MATERIALIZED ({_CANDIDATES.format(comparison="=", tie=", id")}),
 suspect AS MATERIALIZED ({_CANDIDATES.format(comparison=">", tie="")}),
-candidates AS (SELECT id FROM fresh UNION ALL SELECT id FROM suspect),
+clean_up AS MATERIALIZED ({_CLEAN_UPS}),
+candidates AS (
+  SELECT id FROM clean_up UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM suspect),
 {TAKE}
 """
 

@@ -38,11 +38,14 @@ _STILL_EXPIRED = """
 SELECT id FROM executions_run
 WHERE id = ANY(%s) AND status IN ('QUEUED', 'DELAYED') AND started_at IS NULL
 """
-# A run out of time that has begun is entered again to clean up; one that has not just ends.
+# A run out of time that has begun is entered again to clean up; one that has not just ends, and so
+# does one that somebody holds, by itself or with its queue.
 _OVERDUE = f"""
 SELECT id, status = 'WAITING' AND started_at IS NOT NULL FROM executions_run
 WHERE finished_at IS NULL AND deadline_at <= flowmaestro_now()
-  AND (started_at IS NULL OR status IN ('WAITING', 'PAUSED', 'NEEDS_ATTENTION'))
+  AND (started_at IS NULL OR status IN ('WAITING', 'PAUSED', 'NEEDS_ATTENTION')
+    OR status = 'QUEUED' AND queue = ANY (
+      ARRAY(SELECT name FROM executions_queue WHERE paused_at IS NOT NULL)))
 LIMIT {_LIMIT} FOR UPDATE SKIP LOCKED
 """
 _TOKENS = f"""

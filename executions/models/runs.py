@@ -144,6 +144,11 @@ class Run(models.Model):
                 fields=("due_at",),
                 condition=Q(status="QUEUED", stalls__gt=0, is_gated=False),
             ),
+            models.Index(
+                name="run_to_clean_up",
+                fields=("due_at",),
+                condition=Q(status="QUEUED", is_gated=True, cancel_requested_at__isnull=False),
+            ),
             # No key and the empty key are one.
             models.Index(
                 "queue",

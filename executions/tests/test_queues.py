@@ -246,6 +246,11 @@ def test_a_paused_queue_holds_back_runs_that_were_waiting(executor):
     handle.result(timeout=5)
 
 
+@task("queues.parent", retry=ONCE)
+async def parent(payload, ctx: Context):
+    await ctx.trigger_and_wait(held, "waits")
+
+
 def test_a_cancelled_run_cleans_up_although_its_queue_is_paused(executor):
     gates["waits"].open()
     handle = held.trigger("waits")
@@ -253,6 +258,40 @@ def test_a_cancelled_run_cleans_up_although_its_queue_is_paused(executor):
     queues.pause("queues.held")
     runs.cancel(handle.id)
     until_status(handle.id, "CANCELED")
+
+
+def test_so_does_one_whose_parent_was_cancelled(executor):
+    gates["waits"].open()
+    above = parent.trigger()
+    child = eventually(lambda: Run.objects.filter(parent_id=above.id).first())
+    until_parked(executor, child.id)
+    queues.pause("queues.held")
+    runs.cancel(above.id)
+    until_status(child.id, "CANCELED")
+
+
+def test_so_does_one_whose_queue_is_paused_after_its_cancellation(transactional_db, executors):
+    first = executors()
+    gates["waits"].open()
+    handle = held.trigger("waits", queue="queues.never-held")
+    until_parked(first, handle.id)
+    first.stop(0)
+    runs.cancel(handle.id)
+    queues.pause("queues.never-held")
+    assert handle.retrieve().status == "QUEUED"
+    executors()
+    until_status(handle.id, "CANCELED")
+
+
+def test_a_begun_run_in_a_paused_queue_times_out(executor):
+    gates["waits"].open()
+    handle = held.trigger("waits", run_timeout="1h")
+    until_parked(executor, handle.id)
+    queues.pause("queues.held")
+    runs.signal(handle.id, "go")
+    until_status(handle.id, "QUEUED")
+    Run.objects.filter(pk=handle.id).update(deadline_at=handle.retrieve().created_at)
+    until_status(handle.id, "TIMED_OUT")
 
 
 def test_a_run_in_a_paused_queue_still_expires(executor):

@@ -118,7 +118,7 @@ def test_a_worker_holds_one_suspect_at_a_time(
     from executions.engine import sql
 
     with connection.cursor() as cursor:
-        cursor.execute(sql.CLAIM, [100, 1, uuid.uuid4(), "me"])
+        cursor.execute(sql.CLAIM, [100, 1, 100, uuid.uuid4(), "me"])
         assert len(cursor.fetchall()) == 1
     assert Run.objects.filter(pk__in=ids, status="EXECUTING").count() == 1
 

@@ -120,5 +120,5 @@ def _require_indexes(proof: Proof) -> None:
 
 def claim_plan() -> dict[str, object]:
     """The plan of a claim of a hundred runs, carried out and rolled back."""
-    values = f"100, 1, gen_random_uuid(), '{WORKER}'"
-    return plans.generic_plan(sql.CLAIM, "bigint, bigint, uuid, text", values)
+    values = f"100, 1, 100, gen_random_uuid(), '{WORKER}'"
+    return plans.generic_plan(sql.CLAIM, "bigint, bigint, bigint, uuid, text", values)
