@@ -59,14 +59,14 @@ def _seconds(value: Any, name: str) -> float | None:
 
 
 _TAKE_KEY = """
-INSERT INTO executions_debounce AS d (task, key, run_id, first_at)
-VALUES (%s, %s, %s, flowmaestro_now())
-ON CONFLICT (task, key) DO UPDATE SET key = excluded.key
+INSERT INTO executions_debounce AS d (task, scope, key, run_id, first_at)
+VALUES (%s, %s, %s, %s, flowmaestro_now())
+ON CONFLICT (task, scope, key) DO UPDATE SET key = excluded.key
 RETURNING run_id, first_at
 """
 _BEGIN_BURST = """
 UPDATE executions_debounce SET run_id = %s, first_at = flowmaestro_now()
-WHERE task = %s AND key = %s
+WHERE task = %s AND scope = %s AND key = %s
 """
 _LOCK = "SELECT status FROM executions_run WHERE id = %s FOR UPDATE"
 _PUT_OFF = sql.MOVE.format(
@@ -85,19 +85,19 @@ FROM json_to_record(%s::json) AS x(payload json, metadata json) WHERE run_id = %
 """
 
 
-def gather(task: str, wanted: Wanted, run_id: str, document: str) -> str | None:
+def gather(task: str, scope: str, wanted: Wanted, run_id: str, document: str) -> str | None:
     """The run of the burst under way, put off; None when this trigger begins one, as `run_id`.
 
     The key's row is locked until the caller's commit, so that one burst is one run.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE_KEY, [task, wanted.key, run_id])
+        cursor.execute(_TAKE_KEY, [task, scope, wanted.key, run_id])
         known, first_at = cursor.fetchone()
         if known == run_id:
             return None
         cursor.execute(_LOCK, [known])
         if cursor.fetchone() != ("DELAYED",):
-            cursor.execute(_BEGIN_BURST, [run_id, task, wanted.key])
+            cursor.execute(_BEGIN_BURST, [run_id, task, scope, wanted.key])
             return None
         _put_off(cursor, known, wanted, first_at)
         if wanted.is_trailing:

@@ -72,7 +72,8 @@ def replay(
             concurrency_key=run.concurrency_key, max_attempts=run.max_attempts,
             max_duration=run.max_duration,
             metadata=run.data.first_metadata if copied or is_first else None,
-            owner=run.owner_id, definition=run.definition_id, forked_from=run.id,
+            owner=run.owner_id, workspace=run.workspace_id, definition=run.definition_id,
+            forked_from=run.id,
         )  # fmt: skip
         triggering.insert([new_run], [document])
         if copied:

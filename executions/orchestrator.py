@@ -203,7 +203,7 @@ class WorkflowRun:
             scope=scope,
             render=Renderer(scope),
             incoming=self._incoming(node, scope),
-            owner=self.ctx.owner,
+            workspace=self.ctx.workspace,
             pauses=Pause(self._progress, node, job.key),
         )
         try:

@@ -36,6 +36,8 @@ def document(
     run_timeout: Duration | None = None,
     parent_close: str = ParentClose.REQUEST_CANCEL,
     owner: int | None = None,
+    workspace: str | None = None,
+    source: str | None = None,
     definition: str | None = None,
     forked_from: str | None = None,
     root: str | None = None,
@@ -68,7 +70,9 @@ def document(
         "parent_close": _parent_close(parent_close),
         "root_id": root or run_id,
         "definition_id": definition,
-        "owner_id": _owner(owner),
+        "owner_id": check_owner(owner),
+        "workspace_id": workspace,
+        "source": source,
         "forked_from": forked_from,
         "hook_run": new_id("run") if hooks.need_a_run(entry.hooks) else None,
         **start_of(delay),
@@ -118,7 +122,7 @@ def _attempts(value: int | None) -> int | None:
     return value
 
 
-def _owner(value: object) -> int | None:
+def check_owner(value: object) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise Invalid(f"owner is the primary key of a user, not {value!r}.", field="owner")
     return value

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
-from executions import debouncing, requests
+from executions import debouncing, requests, workspaces
 from executions.engine import db, failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.errors import FlowMaestroError, Invalid, NotFound
@@ -91,7 +90,8 @@ def trigger(
     """Starts a run on the caller's connection, in the caller's transaction.
 
     Options: delay (a length or a moment), ttl, tags, priority, queue, concurrency_key, metadata,
-    max_attempts, max_duration, run_timeout, owner. `debounce`: {"key", "delay", "mode": "leading"
+    max_attempts, max_duration, run_timeout, owner, workspace (else the owner's own), source (the id
+    of what starts it). `debounce`: {"key", "delay", "mode": "leading"
     or "trailing", "max_delay"}; triggers of one key become one run, which starts when none has
     come for `delay`, with the payload of the first or the last. Raises NotFound for an unknown
     task, Invalid or TooLarge naming the field; then nothing is written.
@@ -101,11 +101,12 @@ def trigger(
         _check_alone(idempotency_key, options)
         wanted = debouncing.parse(debounce)
         options["delay"] = wanted.delay
+    _resolve(options)
     run_id, document = requests.document(entry, payload, **options)
-    _check_references(options)
+    scope = scope_of(options.get("workspace"))
     if debounce is not None:
         with transaction.atomic():
-            gathered = debouncing.gather(entry.id, wanted, run_id, document)
+            gathered = debouncing.gather(entry.id, scope, wanted, run_id, document)
             if gathered is not None:
                 return Handle(gathered, is_cached=True)
             insert([run_id], [document])
@@ -117,7 +118,7 @@ def trigger(
     lifetime = requests.key_lifetime(idempotency_key_ttl)
     with transaction.atomic():
         failpoints.hit("trigger.before_key")
-        known = _claim_key(entry.id, key, run_id, lifetime.total_seconds())
+        known = _claim_key(entry.id, scope, key, run_id, lifetime.total_seconds())
         if known is not None:
             return Handle(known, is_cached=True)
         failpoints.hit("trigger.after_key")
@@ -133,7 +134,7 @@ def batch_trigger(task: Task | str, payloads: Sequence[Any], **options: Any) -> 
         raise Invalid("A batch is a list of payloads.", field="payloads")
     if len(payloads) > limit:
         raise Invalid(f"A batch has at most {limit} runs, not {len(payloads)}.", field="payloads")
-    _check_references(options)
+    _resolve(options)
     made = [requests.document(task, payload, **options) for payload in payloads]
     if made:
         insert([run_id for run_id, _ in made], [document for _, document in made])
@@ -147,11 +148,15 @@ def _check_alone(idempotency_key: str | None, options: dict[str, Any]) -> None:
         raise Invalid("The delay of a debounced trigger is debounce.delay.", field="delay")
 
 
-def _check_references(options: dict[str, Any]) -> None:
-    """Raises now what the database would only find at the caller's commit."""
-    owner, definition = options.get("owner"), options.get("definition")
-    if owner is not None and not get_user_model().objects.filter(pk=owner).exists():
-        raise NotFound(f"There is no user {owner!r}.", field="owner")
+def scope_of(workspace: str | None) -> str:
+    """The scope of the idempotency and debounce keys of a workspace."""
+    return workspace or "global"
+
+
+def _resolve(options: dict[str, Any]) -> None:
+    """Finds the run's workspace; raises now what the database would only find at the commit."""
+    owner, definition = requests.check_owner(options.get("owner")), options.get("definition")
+    options["workspace"] = workspaces.place_of(owner, options.get("workspace"))
     if definition is not None and not WorkflowVersion.objects.filter(pk=definition).exists():
         raise NotFound(f"There is no workflow version {definition!r}.", field="definition")
 
@@ -165,7 +170,7 @@ def insert(ids: list[str], documents: list[str]) -> None:
 
 _CLAIM_KEY = """
 INSERT INTO executions_idempotencykey AS k (task, scope, key, run_id, expires_at)
-VALUES (%s, 'global', %s, %s, flowmaestro_now() + make_interval(secs => %s))
+VALUES (%s, %s, %s, %s, flowmaestro_now() + make_interval(secs => %s))
 ON CONFLICT (task, scope, key) DO UPDATE
   SET run_id = excluded.run_id, expires_at = excluded.expires_at
   WHERE k.expires_at <= flowmaestro_now()
@@ -174,16 +179,16 @@ RETURNING run_id
 """
 
 
-def _claim_key(task: str, key: str, run_id: str, seconds: float) -> str | None:
+def _claim_key(task: str, scope: str, key: str, run_id: str, seconds: float) -> str | None:
     """Claims the key for `run_id`; the id of the run that holds it already, if one does.
 
     A caller with the same key waits for this transaction. When no row comes back, the holder is
     read in a new statement, whose snapshot knows the commit that was waited for.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_KEY, [task, key, run_id, seconds, list(FREES_IDEMPOTENCY_KEY)])
+        cursor.execute(_CLAIM_KEY, [task, scope, key, run_id, seconds, list(FREES_IDEMPOTENCY_KEY)])
         if cursor.fetchone() is not None:
             return None
     return IdempotencyKey.objects.values_list("run_id", flat=True).get(
-        task=task, scope="global", key=key
+        task=task, scope=scope, key=key
     )

@@ -86,7 +86,7 @@ def verify(
 
 _RUNS = """
 SELECT r.id, r.task, r.status, r.attempt, r.generation, r.parent_id, r.parent_step, r.root_id,
-       r.owner_id, r.tags, r.definition_id, r.wakes, r.active_ms, r.max_attempts,
+       r.owner_id, r.workspace_id, r.tags, r.definition_id, r.wakes, r.active_ms, r.max_attempts,
        coalesce(r.claim, gen_random_uuid()) AS claim, r.output::text AS output,
        r.error::text AS error, r.finished_at IS NULL AS is_open, d.payload::text AS payload,
        d.first_metadata::text AS first_metadata

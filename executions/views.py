@@ -12,7 +12,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
-from executions import examples, reviews, runs, workflow_runs
+from executions import access, examples, reviews, runs, workflow_runs
+from executions.audit import Actor
 from executions.errors import Conflict, FlowMaestroError, NotFound
 from executions.models import Run, RunEvent
 
@@ -82,14 +83,14 @@ def start_example(request: HttpRequest, slug: str) -> HttpResponse:
 @page
 def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: its nodes, its question, what it came to."""
-    return _run(request, workflow_runs.retrieve_for(request.user, run_id))
+    return _run(request, workflow_runs.retrieve_for(access.of_user(request.user), run_id))
 
 
 @form
 @page
 def answer_review(request: HttpRequest, run_id: str) -> HttpResponse:
     """Take the answer to a review; a refused one is shown again with the reason."""
-    run = workflow_runs.retrieve_for(request.user, run_id)
+    run = workflow_runs.retrieve_for(access.of_user(request.user), run_id)
     token, response = request.POST.get("token_id"), request.POST.get("response", "")
     try:
         reviews.answer(run.id, response, token_id=token or None)
@@ -107,9 +108,9 @@ def answer_review(request: HttpRequest, run_id: str) -> HttpResponse:
 @page
 def cancel_run(request: HttpRequest, run_id: str) -> HttpResponse:
     """Ask for the run to be cancelled."""
-    run = workflow_runs.retrieve_for(request.user, run_id)
+    run = workflow_runs.retrieve_for(access.of_user(request.user), run_id)
     try:
-        runs.cancel(run.id, reason=f"Cancelled by {request.user}.")
+        runs.cancel(run.id, reason=f"Cancelled by {request.user}.", actor=Actor.of(request.user))
     except Conflict as error:
         messages.error(request, error.message)
     return redirect("run", run_id=run.id)
@@ -130,7 +131,7 @@ def _home(
         shown.append({"example": example, "fields": fields, "error": error})
     context = {
         "examples": shown,
-        "runs": workflow_runs.recent(request.user, limit=RECENT_RUNS),
+        "runs": workflow_runs.recent(access.of_user(request.user), limit=RECENT_RUNS),
     }
     return render(request, "executions/home.html", context, status=status)
 

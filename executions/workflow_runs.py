@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import QuerySet
 from django.db.models.fields.json import KT, KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce
 
-from executions import nodes, reviews, runs, workflows
+from executions import nodes, reviews, runs, workflows, workspaces
+from executions.access import Caller
 from executions.errors import Invalid, NotFound
 from executions.models import Run, RunEvent, Step
 from executions.orchestrator import orchestrator
@@ -33,34 +33,41 @@ from executions.rules.statuses import RunStatus
 SHOWN_STEPS = 200
 
 Json = Any
-User = AbstractBaseUser | AnonymousUser
 
 
 def start(
-    definition: Json, *, inputs: Json = None, pins: Json = None, owner: int | None = None
-) -> runs.Handle:
-    """Starts a run of a definition; raises what `payload_of` does, and then nothing is written."""
+    definition: Json, *, inputs: Json = None, pins: Json = None, owner: int | None = None,
+    workspace: str | None = None, **options: Any,
+) -> runs.Handle:  # fmt: skip
+    """Starts a run of a definition; raises what `payload_of` does, and then nothing is written.
+
+    `options` are those of `runs.trigger`.
+    """
     payload = payload_of(definition, inputs=inputs, pins=pins)
     if owner is not None:
         payload["userId"] = str(owner)
-    return runs.trigger(orchestrator, payload, owner=owner)
+    return runs.trigger(orchestrator, payload, owner=owner, workspace=workspace, **options)
 
 
 def start_stored(
-    reference: str, *, inputs: Json = None, pins: Json = None, owner: int | None = None
-) -> runs.Handle:
+    reference: str, *, inputs: Json = None, pins: Json = None, owner: int | None = None,
+    workspace: str | None = None, **options: Any,
+) -> runs.Handle:  # fmt: skip
     """Starts a run of a stored workflow, in its newest version, or of a version by its own id.
 
-    The run points at the version. Raises NotFound, also for a workflow of somebody else, and what
-    `payload_of` does.
+    The run points at the version. Raises NotFound, also for a workflow of another workspace,
+    and what `payload_of` does. `options` are those of `runs.trigger`.
     """
-    version = workflows.find_version(reference, owner=owner)
+    workspace = workspaces.place_of(owner, workspace)
+    version = workflows.find_version(reference, workspace=workspace)
     payload = payload_of(version.definition, inputs=inputs, pins=pins)
     del payload["workflowDefinition"]
     payload["workflowId"] = version.pk
     if owner is not None:
         payload["userId"] = str(owner)
-    return runs.trigger(orchestrator, payload, owner=owner, definition=version.pk)
+    return runs.trigger(
+        orchestrator, payload, owner=owner, workspace=workspace, definition=version.pk, **options
+    )
 
 
 def payload_of(definition: Json, *, inputs: Json = None, pins: Json = None) -> dict[str, Json]:
@@ -82,27 +89,17 @@ def payload_of(definition: Json, *, inputs: Json = None, pins: Json = None) -> d
 # ---- who sees what ------------------------------------------------------------------------------
 
 
-def sees_all(user: User) -> bool:
-    """Whether runs of other people are shown to this user."""
-    return bool(getattr(user, "is_staff", False) or getattr(user, "is_superuser", False))
+def retrieve_for(caller: Caller, run_id: str) -> Run:
+    """The run with its payload and metadata. Raises NotFound also for a run of others."""
+    return _one(caller.visible(Run.objects.select_related("data")), run_id)
 
 
-def visible_to(user: User) -> QuerySet[Run]:
-    """The runs that a user may see."""
-    return Run.objects.all() if sees_all(user) else Run.objects.filter(owner_id=user.pk)
-
-
-def retrieve_for(user: User, run_id: str) -> Run:
-    """The run with its payload and metadata. Raises NotFound also for a run of somebody else."""
-    return _one(visible_to(user).select_related("data"), run_id)
-
-
-def glance_for(user: User, run_id: str) -> Run:
+def glance_for(caller: Caller, run_id: str) -> Run:
     """The run's row without what it was given and gave, for those who look often.
 
-    Raises NotFound also for a run of somebody else.
+    Raises NotFound also for a run of others.
     """
-    return _one(visible_to(user).only("id", "status", "event_seq"), run_id)
+    return _one(caller.visible(Run.objects.all()).only("id", "status", "event_seq"), run_id)
 
 
 def _one(found: QuerySet[Run], run_id: str) -> Run:
@@ -112,9 +109,9 @@ def _one(found: QuerySet[Run], run_id: str) -> Run:
     return run
 
 
-def recent(user: User, *, limit: int, after: str | None = None) -> list[Run]:
+def recent(caller: Caller, *, limit: int, after: str | None = None) -> list[Run]:
     """Runs with `workflow_name`, None for other tasks, newest first; `after` ends the last page."""
-    found = visible_to(user)
+    found = caller.visible(Run.objects.all())
     if after is not None:
         found = found.filter(id__lt=after)
     return list(

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F, Max, Q, QuerySet
 
-from executions import nodes
+from executions import nodes, workspaces
 from executions.errors import Conflict, Invalid, NotFound
 from executions.models import Run, Workflow, WorkflowVersion
 from executions.nodes.connectors import ConnectorConfig, problem_of
@@ -44,21 +44,28 @@ def _missing_connectors(graph: Graph) -> Iterator[Issue]:
                 yield Issue(code, f"Node {each.id!r}: {sentence}", each.id, "warning")
 
 
-def save_workflow(name: str, definition: Json, owner: Any = None) -> WorkflowVersion:
-    """Store a definition as the next version of the owner's workflow of that name.
+def save_workflow(
+    name: str, definition: Json, *, owner: int | None = None, workspace: str | None = None
+) -> WorkflowVersion:
+    """Store a definition as the next version of the workspace's workflow of that name.
+
+    The workspace is the one named, or the owner's own; without either it is shared by all.
 
     Versions never change. Raises InvalidDefinition, with nothing stored, when it cannot run.
     """
     if not isinstance(name, str) or not name.strip():
         raise Invalid("A workflow needs a name.", field="name")
     graph = parse(definition, nodes.find)
+    workspace = workspaces.place_of(owner, workspace)
+    mine = Workflow.objects.filter(name=name, workspace=workspace)
     try:
         with transaction.atomic():
-            workflow = Workflow.objects.select_for_update().filter(name=name, owner=owner).first()
+            workflow = mine.select_for_update().first()
             if workflow is None:
                 workflow = Workflow.objects.create(
-                    id=new_id("workflow"), name=name, description=graph.description, owner=owner
-                )
+                    id=new_id("workflow"), name=name, description=graph.description,
+                    owner_id=owner, workspace_id=workspace,
+                )  # fmt: skip
             latest = workflow.versions.aggregate(last=Max("number"))["last"] or 0
             return WorkflowVersion.objects.create(
                 id=new_id("version"), workflow=workflow, number=latest + 1, definition=definition
@@ -69,20 +76,23 @@ def save_workflow(name: str, definition: Json, owner: Any = None) -> WorkflowVer
         ) from error
 
 
-def import_workflow(name: str, definition: Json, owner: Any = None) -> tuple[WorkflowVersion, bool]:
+def import_workflow(
+    name: str, definition: Json, *, owner: int | None = None, workspace: str | None = None
+) -> tuple[WorkflowVersion, bool]:
     """The version that holds the definition, and whether it is new.
 
     A definition that is the newest version already is left alone.
     """
+    workspace = workspaces.place_of(owner, workspace)
     newest = (
-        WorkflowVersion.objects.filter(workflow__name=name, workflow__owner=owner)
+        WorkflowVersion.objects.filter(workflow__name=name, workflow__workspace=workspace)
         .select_related("workflow")
         .order_by("-number")
         .first()
     )
     if newest is not None and _text(newest.definition) == _text(definition):
         return newest, False
-    return save_workflow(name, definition, owner), True
+    return save_workflow(name, definition, owner=owner, workspace=workspace), True
 
 
 def _text(definition: Json) -> str:
@@ -101,11 +111,12 @@ def load_definition(workflow_id: str) -> Json:
     }
 
 
-def find_version(reference: str, *, owner: int | None = None) -> WorkflowVersion:
-    """The newest version of a workflow, or a version by its own id, that belongs to `owner` or to
-    nobody. Raises NotFound also for one of somebody else.
+def find_version(reference: str, *, workspace: str | None = None) -> WorkflowVersion:
+    """The newest version of a workflow, or a version by its own id, of the workspace or shared.
+
+    Raises NotFound also for one of another workspace.
     """
-    return _version(_open_to(owner), reference)
+    return _version(_open_to(workspace), reference)
 
 
 def find_for_run(reference: str | None, name: str | None, run_id: str, max_depth: int) -> Json:
@@ -114,14 +125,14 @@ def find_for_run(reference: str | None, name: str | None, run_id: str, max_depth
     Raises NotFound, or TooDeep when runs of workflows have started each other more than
     `max_depth` times.
     """
-    run = Run.objects.only("id", "owner_id", "parent_id").get(pk=run_id)
+    run = Run.objects.only("id", "workspace_id", "parent_id").get(pk=run_id)
     _check_depth(run, max_depth)
     if reference is not None:
-        version = _version(_open_to(run.owner_id), reference)
+        version = _version(_open_to(run.workspace_id), reference)
     else:
-        named = _open_to(run.owner_id).filter(workflow__name=name)
+        named = _open_to(run.workspace_id).filter(workflow__name=name)
         # One's own before a common one of the same name.
-        best = named.order_by(F("workflow__owner").asc(nulls_last=True), "-number").first()
+        best = named.order_by(F("workflow__workspace").asc(nulls_last=True), "-number").first()
         if best is None:
             raise NotFound(f"There is no workflow called {name!r}.", field="workflowName")
         version = best
@@ -149,12 +160,9 @@ def _check_depth(run: Run, limit: int) -> None:
             )
 
 
-def _open_to(owner: int | None) -> QuerySet[WorkflowVersion]:
-    mine = (
-        Q(workflow__owner=None)
-        if owner is None
-        else Q(workflow__owner__in=[owner]) | Q(workflow__owner=None)
-    )
+def _open_to(workspace: str | None) -> QuerySet[WorkflowVersion]:
+    shared = Q(workflow__workspace=None)
+    mine = shared if workspace is None else Q(workflow__workspace=workspace) | shared
     return WorkflowVersion.objects.filter(mine)
 
 

@@ -26,11 +26,20 @@ for _model in (Failure, OrmQ, Schedule, Success):
 class ApiKeyAdmin(ModelAdmin):
     """Looks at keys and revokes them; the key itself is nowhere."""
 
-    list_display = ("name", "prefix", "user", "scopes", "created_at", "last_used_at", "revoked_at")
-    list_select_related = ("user",)
+    list_display = (
+        "name",
+        "prefix",
+        "user",
+        "workspace",
+        "scopes",
+        "created_at",
+        "last_used_at",
+        "revoked_at",
+    )
+    list_select_related = ("user", "workspace")
     search_fields = ("name", "prefix")
     actions = ("revoke",)
-    exclude = ("key_hash",)
+    exclude = ("key_hash", "sealed", "wrapped_key", "sealed_with")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """A key is shown once, where it is issued; a form cannot do that."""

@@ -13,23 +13,25 @@ from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from executions.access import Caller
 from executions.errors import FlowMaestroError
 from flowmaestro.models import ApiKey
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer fm_…`. The key's row becomes `request.auth`."""
+    """`Authorization: Bearer fm_…`. Who calls becomes `request.auth`."""
 
-    def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
-        """The key's user and the key; None when the request carries none."""
+    def authenticate(self, request: Request) -> tuple[Any, Caller] | None:
+        """The key's user and who calls; None when the request carries no key."""
         scheme, _, value = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             return None
         key = ApiKey.find(value.strip().decode("latin-1"))
-        if key is None:
+        caller = None if key is None else key.caller()
+        if key is None or caller is None:
             raise exceptions.AuthenticationFailed("This API key is not valid, or was revoked.")
         key.note_use()
-        return key.user, key
+        return key.user, caller
 
     def authenticate_header(self, request: Request) -> str:
         """What a 401 asks for."""

@@ -83,7 +83,7 @@ def first_run(data_dir: Path, url: str) -> dict[str, str] | None:
         user = users.create_superuser(name, email="", password=password)
     key = known.get("api_key", "")
     if not key or not ApiKey.objects.filter(key_hash=ApiKey.hash_of(key)).exists():
-        _, key = ApiKey.issue(user, name="first run", scopes=["*"])
+        _, key = ApiKey.issue(user, name="first run", scopes=["*"], all_workspaces=True)
     found = {"url": url, "admin_username": name, "admin_password": password, "api_key": key}
     if found != known:
         secret_files.write(path, json.dumps(found, indent=2) + "\n")

@@ -60,7 +60,7 @@ async def triggered_workflow(payload: dict[str, Json], ctx: Context) -> Triggere
 
 
 def prepare(workflow_id: str, run_id: str) -> Json:
-    """The version to run, as the owner of the run may see it: {versionId, name}."""
-    owner = Run.objects.values_list("owner_id", flat=True).get(pk=run_id)
-    version = workflows.find_version(workflow_id, owner=owner)
+    """The version to run, as the workspace of the run may see it: {versionId, name}."""
+    workspace = Run.objects.values_list("workspace_id", flat=True).get(pk=run_id)
+    version = workflows.find_version(workflow_id, workspace=workspace)
     return {"versionId": version.pk, "name": version.workflow.name}

@@ -16,7 +16,7 @@ from django.db import IntegrityError, close_old_connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
-from executions import audit, masking
+from executions import audit, masking, workspaces
 from executions.audit import Actor
 from executions.connections import envelope
 from executions.connections.envelope import Envelope
@@ -35,11 +35,12 @@ _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class Anyone:
-    """Stands for `owner` where an operator looks at everybody's."""
+    """Stands for a workspace where an operator looks at everybody's."""
 
 
 ANYONE = Anyone()
-Owner = int | None | Anyone
+Where = str | None | Anyone
+"""The workspace whose connections are meant, beside the shared ones; None: only those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +72,16 @@ def create(
     fields: Mapping[str, Json] | None = None,
     secrets: Mapping[str, str] | None = None,
     owner: int | None = None,
+    workspace: str | None = None,
     reason: str | None = None,
     actor: Actor | None = None,
 ) -> Connection:
-    """Stores a connection; without an owner it is everybody's. Raises Invalid or Conflict."""
+    """Stores a connection in a workspace, or in the owner's own; without either it is everybody's.
+
+    Raises Invalid or Conflict.
+    """
     reason = audit.check_reason(reason)
+    workspace = workspaces.place_of(owner, workspace)
     provider = plain_text(provider, field="provider", limit=100)
     kept = check_secrets(secrets or {})
     row = Connection(
@@ -83,6 +89,7 @@ def create(
         name=check_name(name),
         provider=provider,
         owner_id=owner,
+        workspace_id=workspace,
         fields=check_fields(fields or {}, kept),
     )
     _put(row, kept)
@@ -97,7 +104,7 @@ def create(
 def update(
     reference: str,
     *,
-    owner: Owner = ANYONE,
+    workspace: Where = ANYONE,
     name: str | None = None,
     fields: Mapping[str, Json] | None = None,
     secrets: Mapping[str, str | None] | None = None,
@@ -111,7 +118,7 @@ def update(
     """
     reason = audit.check_reason(reason)
     with transaction.atomic():
-        row = _locked(reference, owner)
+        row = _locked(reference, workspace)
         if row.revoked_at is not None:
             raise Conflict(f"Connection {row.name!r} is revoked; store a new one.")
         before = public(row)
@@ -136,12 +143,16 @@ def update(
 
 
 def revoke(
-    reference: str, *, owner: Owner = ANYONE, reason: str | None = None, actor: Actor | None = None
+    reference: str,
+    *,
+    workspace: Where = ANYONE,
+    reason: str | None = None,
+    actor: Actor | None = None,
 ) -> Connection:
     """Erases the secrets and keeps the row, so that nodes say that it was revoked."""
     reason = audit.check_reason(reason)
     with transaction.atomic():
-        row = _locked(reference, owner)
+        row = _locked(reference, workspace)
         if row.revoked_at is None:
             before = public(row)
             row.sealed, row.wrapped_key, row.key_id, row.secret_names = b"", b"", "", []
@@ -153,12 +164,16 @@ def revoke(
 
 
 def delete(
-    reference: str, *, owner: Owner = ANYONE, reason: str | None = None, actor: Actor | None = None
+    reference: str,
+    *,
+    workspace: Where = ANYONE,
+    reason: str | None = None,
+    actor: Actor | None = None,
 ) -> None:
     """Removes the row and its secrets."""
     reason = audit.check_reason(reason)
     with transaction.atomic():
-        row = _locked(reference, owner)
+        row = _locked(reference, workspace)
         audit.record(actor, "connection.delete", row.id, reason=reason, before=public(row))
         row.delete()
 
@@ -195,16 +210,16 @@ def rotate(*, reason: str | None = None, actor: Actor | None = None) -> dict[str
 # ---- look ---------------------------------------------------------------------------------------
 
 
-def retrieve(reference: str, *, owner: Owner) -> Connection:
-    """The connection of an id or name that the owner may use. Raises NotFound."""
-    return _one(_visible(owner), reference, owner)
+def retrieve(reference: str, *, workspace: Where) -> Connection:
+    """The connection of an id or name that the workspace may use. Raises NotFound."""
+    return _one(_visible(workspace), reference, workspace)
 
 
 def list_connections(
-    *, owner: Owner, provider: str | None = None, include_revoked: bool = True
+    *, workspace: Where, provider: str | None = None, include_revoked: bool = True
 ) -> list[Connection]:
-    """What the owner may use, by name, own ones before shared ones."""
-    rows = _visible(owner).order_by(F("owner").asc(nulls_last=True), "name")
+    """What the workspace may use, by name, own ones before shared ones."""
+    rows = _visible(workspace).order_by(F("workspace").asc(nulls_last=True), "name")
     if provider is not None:
         rows = rows.filter(provider=provider)
     return list(rows if include_revoked else rows.filter(revoked_at=None))
@@ -217,6 +232,7 @@ def public(row: Connection) -> dict[str, Json]:
         "name": row.name,
         "provider": row.provider,
         "owner": row.owner_id,
+        "workspace": row.workspace_id,
         "fields": row.fields,
         "secrets": list(row.secret_names),
         "keyId": row.key_id,
@@ -230,26 +246,26 @@ def public(row: Connection) -> dict[str, Json]:
 # ---- use ----------------------------------------------------------------------------------------
 
 
-def resolve(reference: str, *, owner: int | None, provider: str | None = None) -> Credentials:
+def resolve(reference: str, *, workspace: str | None, provider: str | None = None) -> Credentials:
     """The connection with its secrets, for the body of a node. Raises NotFound or Conflict.
 
-    A connection of somebody else, or of another provider, is as absent as one that never was.
+    A connection of another workspace, or of another provider, is as absent as one that never was.
     """
     if not masking.is_hiding():
         masking.hide()
-    rows = _visible(owner)
+    rows = _visible(workspace)
     if provider is not None:
         rows = rows.filter(provider=provider)
-    return _open(_one(rows, reference, owner))
+    return _open(_one(rows, reference, workspace))
 
 
-def resolve_only(provider: str, *, owner: int | None) -> Credentials | None:
-    """The one connection that the owner has for a provider, else the one shared; None without.
+def resolve_only(provider: str, *, workspace: str | None) -> Credentials | None:
+    """The one connection that the workspace has for a provider, else the one shared; None without.
 
     Raises Conflict when there are several to choose from.
     """
-    rows = list_connections(owner=owner, provider=provider, include_revoked=False)
-    own = [row for row in rows if row.owner_id is not None] or rows
+    rows = list_connections(workspace=workspace, provider=provider, include_revoked=False)
+    own = [row for row in rows if row.workspace_id is not None] or rows
     if len(own) > 1:
         names = ", ".join(repr(row.name) for row in own[:5])
         raise _SeveralConnections(
@@ -257,7 +273,7 @@ def resolve_only(provider: str, *, owner: int | None) -> Credentials | None:
         )
     if not own:
         return None
-    return resolve(own[0].id, owner=owner, provider=provider)
+    return resolve(own[0].id, workspace=workspace, provider=provider)
 
 
 class _SeveralConnections(Conflict):
@@ -280,23 +296,23 @@ async def in_thread(function: Callable[..., T], *args: Any, **options: Any) -> T
 # ---- parts --------------------------------------------------------------------------------------
 
 
-def _visible(owner: Owner) -> QuerySet[Connection]:
-    rows = Connection.objects.all()
-    if isinstance(owner, Anyone):
+def _visible(workspace: Where) -> QuerySet[Connection]:
+    rows = Connection.objects.select_related("workspace")
+    if isinstance(workspace, Anyone):
         return rows
-    shared = Q(owner=None)
-    return rows.filter(shared if owner is None else shared | Q(owner=owner))
+    shared = Q(workspace=None)
+    return rows.filter(shared if workspace is None else shared | Q(workspace=workspace))
 
 
-def _one(rows: QuerySet[Connection], reference: str, owner: Owner) -> Connection:
+def _one(rows: QuerySet[Connection], reference: str, workspace: Where) -> Connection:
     by = {"id": reference} if has_prefix(reference, PREFIX) else {"name": reference}
-    found = list(rows.filter(**by).order_by(F("owner").asc(nulls_last=True))[:2])
+    found = list(rows.filter(**by).order_by(F("workspace").asc(nulls_last=True))[:2])
     if not found:
         raise _NoConnection(
             f"There is no connection {reference!r}; add it with `manage.py add_connection`.",
             field="connection",
         )
-    if len(found) > 1 and isinstance(owner, Anyone):
+    if len(found) > 1 and isinstance(workspace, Anyone):
         raise Conflict(f"Several connections are called {reference!r}; name one by its id.")
     return found[0]
 
@@ -323,10 +339,10 @@ def _open(row: Connection) -> Credentials:
     )
 
 
-def _locked(reference: str, owner: Owner) -> Connection:
-    row = _one(_visible(owner), reference, owner)
+def _locked(reference: str, workspace: Where) -> Connection:
+    row = _one(_visible(workspace), reference, workspace)
     # A shared connection is the operators' to change, not everybody's.
-    if not isinstance(owner, Anyone) and row.owner_id != owner:
+    if not isinstance(workspace, Anyone) and row.workspace_id != workspace:
         raise Conflict(f"Connection {row.name!r} is shared; an operator may change it.")
     return Connection.objects.select_for_update().get(pk=row.pk)
 

@@ -78,7 +78,8 @@ def _start_all(
 def _document(
     live: LiveRun, task: Any, payload: Json, options: dict[str, Any], *, step: str | None
 ) -> tuple[str, str]:
-    """A child's id and document; it inherits the owner and the root."""
+    """A child's id and document; it inherits the owner, the workspace and the root."""
     options.setdefault("owner", live.row["owner_id"])
+    options.setdefault("workspace", live.row["workspace_id"])
     root = live.row["root_id"] or live.id
     return requests.document(task, payload, parent=live.id, parent_step=step, root=root, **options)

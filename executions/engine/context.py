@@ -84,6 +84,12 @@ class Context:
         return self._live.row["owner_id"]
 
     @property
+    def workspace(self) -> str | None:
+        """The id of the workspace that the run belongs to, or None."""
+        workspace: str | None = self._live.row["workspace_id"]
+        return workspace
+
+    @property
     def tags(self) -> list[str]:
         """The run's tags."""
         return list(self._live.row["tags"])

@@ -42,13 +42,13 @@ WITH x AS MATERIALIZED (
     id text, task text, payload json, metadata json, queue text, concurrency_key text,
     priority int, delay float8, start_at timestamptz, ttl float8, run_timeout float8,
     max_duration float8, max_attempts int, tags jsonb, parent_id text, parent_step text,
-    parent_close text, root_id text, definition_id text, owner_id int, forked_from text,
-    hook_run text)
+    parent_close text, root_id text, definition_id text, owner_id int, workspace_id text,
+    source text, forked_from text, hook_run text)
 ), r AS (
   INSERT INTO executions_run (
     id, task, status, queue, concurrency_key, priority, due_at, wake_at, expires_at, deadline_at,
     max_duration, max_attempts, tags, parent_id, parent_step, parent_close, root_id,
-    definition_id, owner_id, forked_from, hook_run, is_gated, event_seq,
+    definition_id, owner_id, workspace_id, source, forked_from, hook_run, is_gated, event_seq,
     active_ms, attempt, stalls, wakes, flush_no, op_seq)
   SELECT id, task, CASE WHEN starts > flowmaestro_now() THEN 'DELAYED' ELSE 'QUEUED' END,
          queue, concurrency_key, priority, starts - make_interval(secs => priority),
@@ -56,8 +56,9 @@ WITH x AS MATERIALIZED (
          starts + make_interval(secs => ttl), starts + make_interval(secs => run_timeout),
          max_duration, max_attempts,
          coalesce((SELECT array_agg(t) FROM jsonb_array_elements_text(tags) t), '{}'),
-         parent_id, parent_step, parent_close, root_id, definition_id, owner_id, forked_from,
-         hook_run, EXISTS (SELECT FROM executions_queue q WHERE q.name = x.queue AND q.is_gated), 1,
+         parent_id, parent_step, parent_close, root_id, definition_id, owner_id, workspace_id,
+         source, forked_from, hook_run,
+         EXISTS (SELECT FROM executions_queue q WHERE q.name = x.queue AND q.is_gated), 1,
          0, 1, 0, 0, 0, 0
   FROM x
 ), d AS (
@@ -107,7 +108,7 @@ c AS (
             max_duration, deadline_at, stalls, generation,
             cancel_requested_at IS NOT NULL AS cancel_requested,
             pause_requested_at IS NOT NULL AS pause_requested,
-            parent_id, parent_step, root_id, owner_id, tags, definition_id
+            parent_id, parent_step, root_id, owner_id, workspace_id, tags, definition_id
 )
 SELECT c.*, flowmaestro_now() AS now FROM c
 """

@@ -15,7 +15,7 @@ from executions.engine.failures import contained
 from executions.engine.live import LiveRun, RunGone
 from executions.errors import Conflict
 
-_SYNCHRONOUS = frozenset({"run_id", "attempt", "owner", "tags", "is_cancelled"})
+_SYNCHRONOUS = frozenset({"run_id", "attempt", "owner", "workspace", "tags", "is_cancelled"})
 
 
 class TaskThread:

@@ -1,4 +1,6 @@
-"""What things are: runs, their journal, queues, tokens, events, workers, workflows, connections."""
+"""What things are: runs, their journal, queues, tokens, events, workers, workflows, connections,
+workspaces.
+"""
 
 from executions.models.audit import AuditEntry
 from executions.models.connections import ApiDescription, Connection
@@ -10,6 +12,7 @@ from executions.models.steps import PastStep, Signal, Step
 from executions.models.tokens import TokenWaiter, WaitToken
 from executions.models.workers import Worker
 from executions.models.workflows import Workflow, WorkflowVersion
+from executions.models.workspaces import Membership, Workspace
 
 __all__ = [
     "ApiDescription",
@@ -18,6 +21,7 @@ __all__ = [
     "Debounce",
     "FilePiece",
     "IdempotencyKey",
+    "Membership",
     "PastStep",
     "Queue",
     "Run",
@@ -32,4 +36,5 @@ __all__ = [
     "Worker",
     "Workflow",
     "WorkflowVersion",
+    "Workspace",
 ]

@@ -22,11 +22,20 @@ class Connection(models.Model):
         settings.AUTH_USER_MODEL,
         null=True,
         blank=True,
-        # Without its owner a connection would be everybody's.
-        on_delete=models.CASCADE,
+        on_delete=models.SET_NULL,
         related_name="connections",
         db_index=False,
-        help_text="Nobody: shared by the whole installation.",
+        help_text="Who stored it.",
+    )
+    workspace = models.ForeignKey(
+        "Workspace",
+        null=True,
+        blank=True,
+        # Without one a connection would be everybody's.
+        on_delete=models.PROTECT,
+        related_name="connections",
+        db_index=False,
+        help_text="None: shared by the whole installation.",
     )
     name = models.TextField()
     provider = models.TextField(help_text="postgresql, http, the provider of an API, ...")
@@ -44,7 +53,7 @@ class Connection(models.Model):
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(
-                name="connection_name_once", fields=("owner", "name"), nulls_distinct=False
+                name="connection_name_once", fields=("workspace", "name"), nulls_distinct=False
             ),
             models.CheckConstraint(
                 name="connection_revoked_is_empty",
@@ -52,7 +61,7 @@ class Connection(models.Model):
             ),
         )
         indexes = (
-            models.Index(name="connection_of_provider", fields=("provider", "owner")),
+            models.Index(name="connection_of_provider", fields=("provider", "workspace")),
             models.Index(
                 name="connection_of_key", fields=("key_id", "id"), condition=~Q(key_id="")
             ),

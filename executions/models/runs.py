@@ -95,6 +95,20 @@ class Run(models.Model):
         related_name="runs",
         db_index=False,
     )
+    workspace = models.ForeignKey(
+        "Workspace",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="runs",
+        # Checked at the trigger; a lock on the one row for each run of it would cost more.
+        db_constraint=False,
+        db_index=False,
+        help_text="Nobody's: the installation's own, which its staff see.",
+    )
+    source = models.TextField(  # noqa: DJ001 - null: code, a person or a key
+        null=True, blank=True, help_text="The id of what started it: a schedule, trigger or batch."
+    )
     tags = ArrayField(models.TextField(), default=list, blank=True)
     usage = models.JSONField(null=True, blank=True)
 
@@ -180,7 +194,12 @@ class Run(models.Model):
                 condition=Q(parent__isnull=False),
             ),
             models.Index(
-                name="run_of_owner", fields=("owner", "id"), condition=Q(owner__isnull=False)
+                name="run_of_workspace",
+                fields=("workspace", "id"),
+                condition=Q(workspace__isnull=False),
+            ),
+            models.Index(
+                name="run_of_source", fields=("source", "id"), condition=Q(source__isnull=False)
             ),
             models.Index(
                 name="run_of_definition",
@@ -230,7 +249,10 @@ class RunData(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A caller's promise that one key means one run, for as long as it lasts."""
+    """A caller's promise that one key means one run, for as long as it lasts.
+
+    Its scope is a workspace's id, or `global` for runs of none.
+    """
 
     pk = models.CompositePrimaryKey("task", "scope", "key")
     task = models.TextField()
@@ -249,8 +271,9 @@ class IdempotencyKey(models.Model):
 class Debounce(models.Model):
     """A burst of triggers that share a key, gathered into one run as long as that is DELAYED."""
 
-    pk = models.CompositePrimaryKey("task", "key")
+    pk = models.CompositePrimaryKey("task", "scope", "key")
     task = models.TextField()
+    scope = models.TextField(db_default="global")
     key = models.TextField()
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
     first_at = models.DateTimeField(db_default=Now())

@@ -19,6 +19,15 @@ class WaitToken(models.Model):
     run = models.ForeignKey(
         Run, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens", db_index=False
     )
+    workspace = models.ForeignKey(
+        "Workspace",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="tokens",
+        db_constraint=False,
+        db_index=False,
+    )
     step_key = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: made outside a run
     status = models.TextField(
         choices=[(s.value, s.value) for s in TokenStatus], default=TokenStatus.WAITING

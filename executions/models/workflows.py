@@ -22,6 +22,15 @@ class Workflow(models.Model):
         on_delete=models.SET_NULL,
         related_name="workflows",
     )
+    workspace = models.ForeignKey(
+        "Workspace",
+        null=True,
+        blank=True,
+        # Without one a workflow would be everybody's.
+        on_delete=models.PROTECT,
+        related_name="workflows",
+        help_text="None: shared by the whole installation.",
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -116,8 +116,8 @@ class NodeCall(Generic[C]):
     render: Renderer
     # What the direct predecessors gave, in definition order.
     incoming: Sequence[Json] = ()
-    # The user whose connections the node may use, beside the shared ones.
-    owner: int | None = None
+    # Whose connections the node may use, beside the shared ones.
+    workspace: str | None = None
     # The run's context, for nodes that wait; steps get None.
     ctx: Any = None
     # Tells the run's watchers of a pause and of its end; for nodes that wait.

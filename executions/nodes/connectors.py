@@ -126,15 +126,15 @@ async def _answer(call: NodeCall[Any]) -> Answer:
     operation = connectors.operation(connector, render.text(config.operation).strip())
     parameters = connector.render(operation, config.parameters, render)
     reference = render.text(config.connection or "").strip()
-    found = await connections.in_thread(_open, connector, reference, call.owner)
+    found = await connections.in_thread(_open, connector, reference, call.workspace)
     return await connector.run(operation, parameters, found)
 
 
-def _open(connector: Connector, reference: str, owner: int | None) -> Credentials | None:
+def _open(connector: Connector, reference: str, workspace: str | None) -> Credentials | None:
     """The connection that the node names, else the only one for the provider, else none."""
     names = (connector.provider, *connector.synonyms)
     if reference:
-        found = connections.resolve(reference, owner=owner)
+        found = connections.resolve(reference, workspace=workspace)
         if found.provider.lower() not in names:
             raise BadConfig(
                 f"Connection {found.name!r} is for {found.provider!r}, not for "
@@ -142,7 +142,7 @@ def _open(connector: Connector, reference: str, owner: int | None) -> Credential
                 field="connection",
             )
         return found
-    several = (connections.resolve_only(name, owner=owner) for name in names)
+    several = (connections.resolve_only(name, workspace=workspace) for name in names)
     return next((each for each in several if each is not None), None)
 
 

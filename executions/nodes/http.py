@@ -119,7 +119,7 @@ async def _of_connection(call: NodeCall[HttpConfig], url: str) -> tuple[str, Log
     """The whole address and the login of the connection that the node names."""
     reference = call.render.text(call.config.connection).strip()
     found: Credentials = await connections.in_thread(
-        connections.resolve, reference, owner=call.owner
+        connections.resolve, reference, workspace=call.workspace
     )
     base = logins.base_of(found)
     if not base and found.provider.lower() not in _PROVIDERS:

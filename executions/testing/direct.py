@@ -35,6 +35,7 @@ class DirectContext:
     run_id = "run_test"
     attempt = 1
     owner: int | None = None
+    workspace: str | None = None
     is_cancelled = False
 
     def __init__(

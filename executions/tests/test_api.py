@@ -26,9 +26,10 @@ async def plain(payload, ctx):
 class Caller:
     """Somebody who calls the API with a key."""
 
-    def __init__(self, user):
+    def __init__(self, user, **more):
         self.user = user
-        _, key = apps.get_model("flowmaestro", "ApiKey").issue(user, name="test", scopes=["*"])
+        keys = apps.get_model("flowmaestro", "ApiKey")
+        _, key = keys.issue(user, name="test", scopes=["*"], **more)
         self._client = Client(headers={"Authorization": f"Bearer {key}"})
 
     def get(self, path, **query):
@@ -265,9 +266,11 @@ def _body(method):
     return {"data": {"response": 1}} if method == "post" else {}
 
 
-def test_staff_sees_and_cancels_the_runs_of_everybody(ada):
+def test_a_key_for_all_workspaces_sees_and_cancels_the_runs_of_everybody(ada):
     run_id = ada.start(SUM)
-    staff = Caller(person("boss", is_staff=True))
+    boss = person("boss", is_staff=True)
+    assert Caller(boss).get(f"executions/{run_id}").status_code == 404
+    staff = Caller(boss, all_workspaces=True)
     assert staff.get(f"executions/{run_id}").status_code == 200
     assert staff.get("executions").json()["data"]["items"][0]["executionId"] == run_id
     assert staff.post(f"executions/{run_id}/cancel").status_code == 200

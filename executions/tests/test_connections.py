@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
-from executions import audit, connections
+from executions import audit, connections, workspaces
 from executions.audit import Actor
 from executions.connections import envelope
 from executions.connections.envelope import KeyMissing, NotGenuine
@@ -36,9 +36,14 @@ def add(name="api", provider="http", secret=SECRET, **more):
     return connections.create(name, provider, secrets={"token": secret}, **more)
 
 
-def secrets_of(reference, owner=None, **more):
+def home(name):
+    """The personal workspace of somebody."""
+    return workspaces.personal(person(name).pk).id
+
+
+def secrets_of(reference, workspace=None, **more):
     with hiding():
-        return dict(connections.resolve(reference, owner=owner, **more).secrets)
+        return dict(connections.resolve(reference, workspace=workspace, **more).secrets)
 
 
 def every_row():
@@ -53,19 +58,19 @@ def test_secrets_come_back_to_a_node_and_to_nobody_else():
     row = add(fields={"baseUrl": "https://api.example.com"}, actor=Actor("tests"))
     assert secrets_of(row.id) == {"token": SECRET}
     assert secrets_of("api") == {"token": SECRET}
-    shown = connections.public(connections.retrieve("api", owner=None))
+    shown = connections.public(connections.retrieve("api", workspace=None))
     assert shown["secrets"] == ["token"]
     assert SECRET not in json.dumps(shown)
     assert SECRET not in every_row()
     assert SECRET.encode().hex() not in every_row()
     with hiding():
-        assert SECRET not in repr(connections.resolve("api", owner=None))
+        assert SECRET not in repr(connections.resolve("api", workspace=None))
 
 
 def test_secrets_are_given_only_where_they_are_hidden():
     add()
     with pytest.raises(Conflict, match="body of a node"):
-        connections.resolve("api", owner=None)
+        connections.resolve("api", workspace=None)
 
 
 def test_a_use_is_noted():
@@ -78,27 +83,27 @@ def test_a_use_is_noted():
 
 
 def test_own_and_shared_connections_are_there_and_foreign_ones_are_not():
-    ada, bob = person("ada").pk, person("bob").pk
+    ada, bob = home("ada"), home("bob")
     add("shared")
-    own = add("own", owner=ada)
-    assert [row.name for row in connections.list_connections(owner=ada)] == ["own", "shared"]
-    assert [row.name for row in connections.list_connections(owner=bob)] == ["shared"]
-    assert secrets_of("own", owner=ada)
-    for owner in (bob, None):
+    own = add("own", workspace=ada)
+    assert [row.name for row in connections.list_connections(workspace=ada)] == ["own", "shared"]
+    assert [row.name for row in connections.list_connections(workspace=bob)] == ["shared"]
+    assert secrets_of("own", workspace=ada)
+    for other in (bob, None):
         texts = set()
         for reference in (own.id, "own", "never"):
             with pytest.raises(NotFound) as caught:
-                secrets_of(reference, owner=owner)
+                secrets_of(reference, workspace=other)
             texts.add(str(caught.value).replace(reference, "X"))
         assert len(texts) == 1
 
 
 def test_an_own_connection_hides_a_shared_one_of_its_name():
-    ada = person("ada").pk
+    ada = home("ada")
     add("api", secret="shared-secret")
-    add("api", secret="own-secret", owner=ada)
-    assert secrets_of("api", owner=ada) == {"token": "own-secret"}
-    assert secrets_of("api", owner=None) == {"token": "shared-secret"}
+    add("api", secret="own-secret", workspace=ada)
+    assert secrets_of("api", workspace=ada) == {"token": "own-secret"}
+    assert secrets_of("api", workspace=None) == {"token": "shared-secret"}
 
 
 def test_another_provider_is_as_good_as_absent():
@@ -108,26 +113,26 @@ def test_another_provider_is_as_good_as_absent():
 
 
 def test_the_only_connection_of_a_provider_is_found_and_several_are_a_choice():
-    ada = person("ada").pk
+    ada = home("ada")
     with hiding():
-        assert connections.resolve_only("http", owner=ada) is None
+        assert connections.resolve_only("http", workspace=ada) is None
         add("one")
-        assert connections.resolve_only("http", owner=ada).name == "one"
-        add("mine", owner=ada)
-        assert connections.resolve_only("http", owner=ada).name == "mine"
-        add("mine too", owner=ada)
+        assert connections.resolve_only("http", workspace=ada).name == "one"
+        add("mine", workspace=ada)
+        assert connections.resolve_only("http", workspace=ada).name == "mine"
+        add("mine too", workspace=ada)
         with pytest.raises(Conflict, match=r"'mine', 'mine too'.*name one"):
-            connections.resolve_only("http", owner=ada)
+            connections.resolve_only("http", workspace=ada)
 
 
 def test_a_name_is_used_once_per_owner_also_where_nobody_owns_it():
-    ada = person("ada").pk
+    ada = home("ada")
     add("api")
     with pytest.raises(Conflict, match="already"):
         add("api")
-    add("api", owner=ada)
+    add("api", workspace=ada)
     with pytest.raises(Conflict, match="already"):
-        add("api", owner=ada)
+        add("api", workspace=ada)
     assert Connection.objects.count() == 2
 
 
@@ -140,7 +145,7 @@ def test_secrets_are_replaced_one_by_one_or_all_together():
     connections.update(row.id, secrets={"token": None})
     assert secrets_of("api") == {}
     connections.update(row.id, name="other", fields={"host": "h"})
-    assert connections.retrieve("other", owner=None).fields == {"host": "h"}
+    assert connections.retrieve("other", workspace=None).fields == {"host": "h"}
 
 
 def test_a_revoked_connection_has_no_secrets_and_says_so():
@@ -157,22 +162,23 @@ def test_a_revoked_connection_has_no_secrets_and_says_so():
 
 
 def test_a_user_does_not_change_what_is_shared_or_foreign():
-    ada, bob = person("ada").pk, person("bob").pk
+    ada, bob = home("ada"), home("bob")
     add("shared")
-    own = add("own", owner=ada)
+    own = add("own", workspace=ada)
     with pytest.raises(Conflict, match="shared"):
-        connections.update("shared", owner=ada, name="mine")
+        connections.update("shared", workspace=ada, name="mine")
     with pytest.raises(NotFound):
-        connections.delete(own.id, owner=bob)
-    connections.delete(own.id, owner=ada)
+        connections.delete(own.id, workspace=bob)
+    connections.delete(own.id, workspace=ada)
     assert not Connection.objects.filter(pk=own.pk).exists()
 
 
-def test_the_connections_of_a_user_go_with_the_user():
+def test_the_connections_of_a_user_who_is_gone_are_nobody_elses():
     ada = person("ada")
     add("own", owner=ada.pk)
     ada.delete()
-    assert not Connection.objects.exists()
+    assert Connection.objects.get().workspace is not None
+    assert connections.list_connections(workspace=home("bob")) == []
 
 
 @pytest.mark.parametrize(

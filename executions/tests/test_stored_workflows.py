@@ -95,7 +95,7 @@ def test_the_end_of_a_workflow_that_fails_is_told_to_the_one_that_ran_it(engine:
 def test_a_workflow_of_somebody_else_looks_absent(engine: Engine) -> None:
     users = get_user_model().objects
     ada, bob = users.create(username="ada"), users.create(username="bob")
-    version = workflows.save_workflow("Echo", ECHO, ada)
+    version = workflows.save_workflow("Echo", ECHO, owner=ada.pk)
     with pytest.raises(NotFound, match="There is no workflow"):
         workflow_runs.start_stored(version.workflow_id, owner=bob.pk)
     handle = workflow_runs.start(calling({"workflowId": version.workflow_id}), owner=bob.pk)

@@ -123,7 +123,7 @@ def test_another_worker_takes_a_run_over_and_repeats_no_finished_node(executors)
 
 
 def test_a_stored_workflow_runs_by_its_id(executor):
-    version = workflows.save_workflow("stored", flow({"r": ("output", {"value": "hi"})}), None)
+    version = workflows.save_workflow("stored", flow({"r": ("output", {"value": "hi"})}))
     run = until_status(
         orchestrator.trigger({"workflowId": version.workflow_id}).id, "COMPLETED", "FAILED"
     )

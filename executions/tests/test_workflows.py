@@ -14,8 +14,8 @@ pytestmark = pytest.mark.django_db
 
 
 def test_each_save_is_a_new_version_and_the_newest_is_loaded():
-    first = workflows.save_workflow("greet", flow({"a": "noop"}), None)
-    second = workflows.save_workflow("greet", flow({"a": "noop", "b": "noop"}), None)
+    first = workflows.save_workflow("greet", flow({"a": "noop"}))
+    second = workflows.save_workflow("greet", flow({"a": "noop", "b": "noop"}))
     assert (first.number, second.number) == (1, 2)
     assert first.workflow_id == second.workflow_id
     found = workflows.load_definition(first.workflow_id)
@@ -25,9 +25,9 @@ def test_each_save_is_a_new_version_and_the_newest_is_loaded():
 
 def test_a_definition_that_cannot_run_is_not_stored():
     with pytest.raises(InvalidDefinition, match="teleport"):
-        workflows.save_workflow("bad", flow({"a": "teleport"}), None)
+        workflows.save_workflow("bad", flow({"a": "teleport"}))
     with pytest.raises(Invalid):
-        workflows.save_workflow(" ", flow({"a": "noop"}), None)
+        workflows.save_workflow(" ", flow({"a": "noop"}))
     assert not Workflow.objects.exists()
     assert not WorkflowVersion.objects.exists()
 

@@ -32,7 +32,12 @@ class Failing(APIView):
         """The caller, unless an error is asked for."""
         if name in ERRORS:
             raise ERRORS[name]
-        return Response({"user": request.user.username, "key": request.auth.name})
+        return Response(
+            {
+                "user": request.user.username,
+                "caller": request.auth.name,
+            }
+        )
 
 
 urlpatterns = [path("<str:name>", Failing.as_view())]
@@ -55,7 +60,7 @@ def client(user):
 
 
 def test_a_key_identifies_its_user_and_its_use_is_noted(client):
-    assert client.get("/me").json() == {"user": "ada", "key": "ci"}
+    assert client.get("/me").json() == {"user": "ada", "caller": "ada, key 'ci'"}
     assert ApiKey.objects.get().last_used_at is not None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from executions import connections, console
+from executions import connections, console, workspaces
 from executions.console import ServiceCommand
 from executions.errors import Invalid, NotFound
 from executions.rules.values import Json
@@ -41,6 +41,7 @@ class Command(ServiceCommand):
             help="- reads a line of standard input, @PATH a file; repeatable",
         )  # fmt: skip
         parser.add_argument("--owner", metavar="USER", help="whose it is; otherwise everybody's")
+        parser.add_argument("--workspace", metavar="ID", help="whose it is, instead of a user")
         parser.add_argument(
             "--replace", action="store_true",
             help="change the connection of this name: the fields and secrets given replace all",
@@ -51,13 +52,14 @@ class Command(ServiceCommand):
         """Stores it and says what is there, without secrets."""
         owner = None if options["owner"] is None else owner_id(options["owner"])
         fields = dict(_field(text) for text in options["fields"])
+        workspace = workspaces.place_of(owner, options["workspace"])
         secrets = dict(_secret(text) for text in options["secrets"])
         who = {"reason": options["reason"], "actor": console.actor()}
         if options["replace"]:
             held = [
                 row.id
-                for row in connections.list_connections(owner=owner)
-                if row.name == options["name"] and row.owner_id == owner
+                for row in connections.list_connections(workspace=workspace)
+                if row.name == options["name"] and row.workspace_id == workspace
             ]
             if not held:
                 raise NotFound(f"There is no connection {options['name']!r} to replace.")
@@ -69,11 +71,11 @@ class Command(ServiceCommand):
                 raise Invalid("--provider is missing.", field="--provider")
             row = connections.create(
                 options["name"], options["provider"], fields=fields, secrets=secrets, owner=owner,
-                **who,
+                workspace=workspace, **who,
             )  # fmt: skip
         self.document(lambda: connections.public(row))
         self.say(f"{row.id}  {row.name} ({row.provider})")
-        if owner is None and secrets and not {"baseUrl", "base_url", "host"} & fields.keys():
+        if workspace is None and secrets and not {"baseUrl", "base_url", "host"} & fields.keys():
             self.note(
                 "It is everybody's, and no field baseUrl or host says where its secrets may go: "
                 "whoever runs workflows can send them anywhere."

@@ -55,16 +55,16 @@ class Command(BaseCommand):
         if any(report["status"] == "refused" for report in reports):
             sys.exit(1)
 
-    def _owner(self, name: str | None) -> Any:
+    def _owner(self, name: str | None) -> int | None:
         if name is None:
             return None
         users = get_user_model()
         owner = users.objects.filter(**{users.USERNAME_FIELD: name}).first()
         if owner is None:
             raise CommandError(f"There is no user {name!r}.", returncode=BAD_INPUT)
-        return owner
+        return int(owner.pk)
 
-    def _import(self, file: DefinitionFile, owner: Any, *, is_dry: bool) -> dict[str, Json]:
+    def _import(self, file: DefinitionFile, owner: int | None, *, is_dry: bool) -> dict[str, Json]:
         issues = [issue.as_json() for issue in file.issues]
         report = {"path": str(file.path), "name": file.name, "issues": issues}
         if file.errors:
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         if is_dry:
             return {**report, "status": "valid"}
         try:
-            version, is_new = workflows.import_workflow(file.name, file.definition, owner)
+            version, is_new = workflows.import_workflow(file.name, file.definition, owner=owner)
         except FlowMaestroError as error:
             issue = {"code": error.code, "node": None, "severity": "error"}
             return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from executions import connections
+from executions import connections, workspaces
 from executions.connections import ANYONE
 from executions.console import ServiceCommand
 from executions.management.commands.add_connection import owner_id
@@ -21,16 +21,20 @@ class Command(ServiceCommand):
         super().add_arguments(parser)
         parser.add_argument("--provider", metavar="P")
         parser.add_argument("--owner", metavar="USER", help="what this user may use")
+        parser.add_argument("--workspace", metavar="ID", help="what this workspace may use")
 
     def work(self, options: dict[str, Any]) -> bool:
         """Lists them."""
-        owner = ANYONE if options["owner"] is None else owner_id(options["owner"])
-        rows = connections.list_connections(owner=owner, provider=options["provider"])
+        where: connections.Where = ANYONE
+        if options["owner"] is not None or options["workspace"] is not None:
+            owner = None if options["owner"] is None else owner_id(options["owner"])
+            where = workspaces.place_of(owner, options["workspace"])
+        rows = connections.list_connections(workspace=where, provider=options["provider"])
         self.document(lambda: [connections.public(row) for row in rows])
         for row in rows:
             fields = ", ".join(f"{name}={value}" for name, value in row.fields.items())
             hidden = ", ".join(f"{name}=••••" for name in row.secret_names)
-            whose = "shared" if row.owner_id is None else f"user {row.owner_id}"
+            whose = "shared" if row.workspace is None else row.workspace.name
             state = "  revoked" if row.revoked_at else ""
             what = ", ".join(part for part in (fields, hidden) if part)
             self.say(f"{row.id}  {row.name} ({row.provider}, {whose}){state}  {what}")

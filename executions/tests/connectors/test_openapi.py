@@ -11,7 +11,14 @@ import pytest
 import yaml
 from django.core.management import CommandError, call_command
 
-from executions import api_descriptions, connections, connectors, masking, workflows
+from executions import (
+    api_descriptions,
+    connections,
+    connectors,
+    masking,
+    workflows,
+    workspaces,
+)
 from executions.connectors import CallFailed, CallRefused, OperationMissing
 from executions.errors import Conflict, Invalid
 from executions.models import ApiDescription, AuditEntry
@@ -216,15 +223,15 @@ def test_an_http_node_does_not_take_the_secrets_of_other_providers_anywhere(api)
     assert api.seen == []
 
 
-def test_a_run_uses_the_connections_of_its_owner_and_no_others(api):
-    ada, bob = person("ada").pk, person("bob").pk
-    connections.create("mine", "pets", secrets={"apiKey": "key-of-ada"}, owner=ada)
+def test_a_run_uses_the_connections_of_its_workspace_and_no_others(api):
+    ada, bob = (workspaces.personal(person(name).pk).id for name in ("ada", "bob"))
+    connections.create("mine", "pets", secrets={"apiKey": "key-of-ada"}, workspace=ada)
     definition = flow({"a": ("integration", {
         "provider": "pets", "operation": "sendForm", "connection": "mine",
     })})  # fmt: skip
-    for owner, is_well in ((ada, True), (bob, False), (None, False)):
+    for workspace, is_well in ((ada, True), (bob, False), (None, False)):
         context = FakeContext()
-        context.owner = owner
+        context.workspace = workspace
         result = run_flow(definition, ctx=context)
         assert result["success"] is is_well
         if not is_well:

@@ -1,0 +1,78 @@
+"""What every view of the API shares: the caller and their scopes, input, envelopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from rest_framework import serializers, status
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from executions import access
+from executions.access import Caller, Scope, ScopeMissing
+
+Json = Any
+WORKSPACE_HEADER = "X-Workspace-Id"
+
+
+class HasScope(BasePermission):
+    """Lets through who may use the verb that the view names for the method."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Raises NotAuthenticated or ScopeMissing; a view is told who calls."""
+        assert isinstance(view, ApiView)
+        if request.method == "OPTIONS":
+            return True
+        caller = caller_of(request)
+        if caller is None:
+            raise NotAuthenticated()
+        view.caller = caller
+        if caller.grants is not None:
+            if not view.public_access(request, **view.kwargs):
+                raise ScopeMissing("This public token was not made for that.")
+            return True
+        wanted = view.scopes.get(str(request.method))
+        # A method without an entry is one the view does not have: 405 says so.
+        if wanted is not None:
+            caller.require(wanted)
+        return True
+
+
+class ApiView(APIView):
+    """A view that says, for each of its methods, which scope it takes."""
+
+    permission_classes = (HasScope,)
+    scopes: ClassVar[Mapping[str, Scope]] = {}
+    caller: Caller
+
+    def public_access(self, request: Request, **kwargs: Any) -> bool:
+        """Whether `self.caller.grants` cover this request; no, unless a view says otherwise."""
+        return False
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who sends a request: the key or public token, or the signed-in user; None for nobody.
+
+    A signed-in user may name the workspace with a header. Raises NotFound for one of others.
+    """
+    if isinstance(request.auth, Caller):
+        return request.auth
+    if not request.user.is_authenticated:
+        return None
+    return access.of_user(request.user, request.headers.get(WORKSPACE_HEADER))
+
+
+def read(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    """The request's data, checked; what is wrong with it answers 400."""
+    serializer = kind(data=data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def success(data: Json, *, http_status: int = status.HTTP_200_OK) -> Response:
+    """`{success: true, data}`."""
+    return Response({"success": True, "data": data}, status=http_status)
