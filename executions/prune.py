@@ -33,11 +33,50 @@ class Removed:
     keys: int = 0
     tokens: int = 0
     workers: int = 0
+    others: dict[str, int] = field(default_factory=dict)
+    """What else is kept for a while, by its name."""
 
     @property
     def total(self) -> int:
         """Runs of all statuses."""
         return sum(self.runs.values())
+
+
+# A batch goes when all its runs have gone, or never were.
+_OLD_BATCHES = """
+WITH old AS MATERIALIZED (
+  SELECT id FROM executions_batch b
+  WHERE b.id < 'batch_' || split_part(%(bound)s, '_', 2) AND b.created_at < %(before)s
+    AND NOT EXISTS (SELECT FROM executions_batchitem i JOIN executions_run r ON r.id = i.run_id
+                    WHERE i.batch_id = b.id)
+  ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+items AS (DELETE FROM executions_batchitem WHERE batch_id IN (SELECT id FROM old))
+DELETE FROM executions_batch WHERE id IN (SELECT id FROM old)
+"""
+_OLD_UPLOADS = """
+DELETE FROM executions_parcel WHERE id IN (
+  SELECT id FROM executions_parcel WHERE created_at < %(day)s
+  LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+"""
+_OLD_ANSWERS = """
+DELETE FROM executions_answeredrequest WHERE (kind, scope, key) IN (
+  SELECT kind, scope, key FROM executions_answeredrequest WHERE expires_at < %(now)s
+  ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+"""
+_others: dict[str, str] = {
+    "batches": _OLD_BATCHES,
+    "uploads": _OLD_UPLOADS,
+    "keys of answered requests": _OLD_ANSWERS,
+}
+
+
+def register(name: str, statement: str) -> None:
+    """Adds what a higher app keeps for a while, as "records of schedules".
+
+    The statement deletes at most `%(limit)s` rows from before `%(before)s`, which is the retention
+    of runs that ended well, or such as are past `%(now)s`.
+    """
+    _others[name] = statement
 
 
 def retention() -> dict[str, timedelta]:
@@ -74,15 +113,12 @@ def prune(
             if count:
                 removed.runs[status] = removed.runs.get(status, 0) + count
                 on_progress(removed)
-        now = _now(cursor)
-        before = now - timedelta(days=settings.FLOWMAESTRO.RETENTION_DAYS)
-        given = {
-            "now": now, "day": now - _DAY, "before": before, "bound": first_id("waitpoint", before),
-            "limit": BATCH,
-        }  # fmt: skip
+        given = _given(cursor, BATCH)
         removed.keys = _removed_by(cursor, _EXPIRED_KEYS, given, dry_run=dry_run)
         removed.tokens = _removed_by(cursor, _OLD_TOKENS, given, dry_run=dry_run)
         removed.workers = _removed_by(cursor, _DEAD_WORKERS, given, dry_run=dry_run)
+        for name, statement in _others.items():
+            removed.others[name] = _removed_by(cursor, statement, given, dry_run=dry_run)
     return removed
 
 
@@ -202,10 +238,9 @@ def _remove(cursor: CursorWrapper, picked: list[str]) -> int:
 
 
 def remove_keys_and_workers(cursor: CursorWrapper, limit: int) -> None:
-    """Removes expired idempotency keys and workers that died over a day ago."""
-    now = _now(cursor)
-    for statement in (_EXPIRED_KEYS, _DEAD_WORKERS):
-        cursor.execute(statement, {"now": now, "day": now - _DAY, "limit": limit})
+    """Removes expired idempotency keys, workers that died over a day ago, what others keep."""
+    for statement in (_EXPIRED_KEYS, _DEAD_WORKERS, *_others.values()):
+        cursor.execute(statement, _given(cursor, limit))
 
 
 # ---- what belongs to no run ---------------------------------------------------------------------
@@ -242,6 +277,16 @@ def _removed_by(
         total += count
         if dry_run or count < given["limit"]:
             return total
+
+
+def _given(cursor: CursorWrapper, limit: int) -> dict[str, Any]:
+    """What the statements for rows of no run are given."""
+    now = _now(cursor)
+    before = now - timedelta(days=settings.FLOWMAESTRO.RETENTION_DAYS)
+    return {
+        "now": now, "day": now - _DAY, "before": before, "bound": first_id("waitpoint", before),
+        "limit": limit,
+    }  # fmt: skip
 
 
 def _now(cursor: CursorWrapper) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -28,6 +28,15 @@ if typing.TYPE_CHECKING:
 Function = Callable[..., Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cron:
+    """When a task runs by itself, as its code says. What it means is for the app of schedules."""
+
+    pattern: str
+    timezone: str = "UTC"
+    window: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """A registered task. Times are seconds; None means no limit."""
@@ -39,6 +48,7 @@ class Task:
     run_timeout: float | None = None
     ttl: float | None = None
     queue: str
+    cron: Cron | None = None
     hooks: Hooks = field(default_factory=Hooks)
 
     @property
@@ -113,11 +123,15 @@ def task(
     ttl: Duration | None = None,
     queue: str | None = None,
     concurrency_limit: int | None = None,
+    cron: str | Mapping[str, str] | None = None,
+    timezone: str | None = None,
     **hooks: Hook,
 ) -> Callable[[Function], Task]:
     """Registers `function(payload, ctx)` as a task; `hooks` are named as in `Hooks`.
 
-    `concurrency_limit` is that of its queue. Raises Invalid when the id is taken.
+    `concurrency_limit` is that of its queue. With `cron`, text or {"pattern", "timezone",
+    "window"}, it runs by itself; `timezone` (UTC) may stand beside it. Raises Invalid when the id
+    is taken.
     """
     if not id or len(id) > 128 or any(letter.isspace() for letter in id):
         raise Invalid(f"A task's id is 1 to 128 characters without spaces, not {id!r}.", field="id")
@@ -140,6 +154,7 @@ def task(
             run_timeout=_optional(run_timeout, "run_timeout"),
             ttl=_optional(ttl, "ttl"),
             queue=_declare(queue or id, concurrency_limit),
+            cron=_cron(cron, timezone),
             hooks=own_hooks,
         )
         _tasks[id] = entry
@@ -166,6 +181,23 @@ def all_tasks() -> list[Task]:
 
 def _declare(name: str, concurrency_limit: int | None) -> str:
     return queue(name, concurrency_limit=concurrency_limit)
+
+
+def _cron(cron: str | Mapping[str, str] | None, timezone: str | None) -> Cron | None:
+    given = {"pattern": cron} if isinstance(cron, str) else dict(cron or {})
+    if timezone is not None:
+        if "timezone" in given or not given:
+            raise Invalid("Give timezone once, beside a cron.", field="timezone")
+        given["timezone"] = timezone
+    if not given:
+        return None
+    unknown = given.keys() - Cron.__dataclass_fields__.keys()
+    if unknown or "pattern" not in given or not all(isinstance(x, str) for x in given.values()):
+        raise Invalid(
+            'cron is text, or {"pattern": text} with "timezone" and "window" where wanted.',
+            field="cron",
+        )
+    return Cron(**given)
 
 
 def _hooks(given: dict[str, Hook]) -> Hooks:

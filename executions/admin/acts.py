@@ -59,7 +59,7 @@ class ActingAdmin(LookingAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Beside Django's own, one for each act; theirs take any path for a key."""
-        name = f"executions_{self.opts.model_name}_act"
+        name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         view = self.admin_site.admin_view(self.act_view)
         return [path("act/<slug:name>/", view, name=name), *super().get_urls()]
 
@@ -86,7 +86,7 @@ class ActingAdmin(LookingAdmin):
 
     def act_url(self, name: str, keys: list[Any]) -> str:
         """Where the reason is asked for."""
-        url = reverse(f"admin:executions_{self.opts.model_name}_act", args=[name])
+        url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_act", args=[name])
         return f"{url}?{urlencode([('id', key) for key in keys])}"
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
@@ -126,12 +126,20 @@ def _act_view(request: HttpRequest, admin: ActingAdmin, name: str) -> HttpRespon
     if form.is_bound and form.is_valid():
         reached, refusals = _do(request, act, form, rows)
         if subject is None:
-            return redirect(list_url(str(admin.opts.model_name)))
+            return redirect(_list_of(admin))
         if not refusals:
-            return redirect(reached or page_url(str(admin.opts.model_name), subject.pk))
+            return redirect(reached or _page_of(admin, subject))
         # What was entered is not lost.
         status = refusals[0].http_status
     return _asked(request, admin, act, form, rows, status)
+
+
+def _list_of(admin: ActingAdmin) -> str:
+    return list_url(str(admin.opts.model_name), app=admin.opts.app_label)
+
+
+def _page_of(admin: ActingAdmin, row: Any) -> str:
+    return page_url(str(admin.opts.model_name), row.pk, app=admin.opts.app_label)
 
 
 def _do(
@@ -159,8 +167,7 @@ def _asked(
     request: HttpRequest, admin: ActingAdmin, act: Act, form: ReasonForm, rows: list[Any],
     status: int,
 ) -> HttpResponse:  # fmt: skip
-    model = str(admin.opts.model_name)
-    back = page_url(model, rows[0].pk) if len(rows) == 1 else list_url(model)
+    back = _page_of(admin, rows[0]) if len(rows) == 1 else _list_of(admin)
     context = {
         **admin.admin_site.each_context(request),
         "title": act.label,

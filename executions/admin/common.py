@@ -84,21 +84,21 @@ class LookingAdmin(ModelAdmin):
         """Adds to the rows of one page what their columns show."""
 
 
-def page_url(model: str, pk: str | int) -> str:
+def page_url(model: str, pk: str | int, *, app: str = "executions") -> str:
     """The address of a row's page."""
-    return reverse(f"admin:executions_{model}_change", args=[quote(pk)])
+    return reverse(f"admin:{app}_{model}_change", args=[quote(pk)])
 
 
-def list_url(model: str) -> str:
+def list_url(model: str, *, app: str = "executions") -> str:
     """The address of a list."""
-    return reverse(f"admin:executions_{model}_changelist")
+    return reverse(f"admin:{app}_{model}_changelist")
 
 
-def link(model: str, pk: str | None) -> str:
+def link(model: str, pk: str | None, *, app: str = "executions") -> str:
     """A link to a row's page, or a dash."""
-    return (
-        format_html('<a class="fm-link" href="{}">{}</a>', page_url(model, pk), pk) if pk else "-"
-    )
+    if not pk:
+        return "-"
+    return format_html('<a class="fm-link" href="{}">{}</a>', page_url(model, pk, app=app), pk)
 
 
 def pre(value: Any) -> str:

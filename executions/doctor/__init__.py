@@ -45,7 +45,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class Rule:
     """An invariant: a statement that gives what breaks it, and what is said then."""
 
     code: str
@@ -62,67 +62,75 @@ _WAKE = (
 )
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 _RULES: Final = (
-    _Rule("events-gap", _ERROR, sql.EVENTS, "Events of runs are not numbered 1..n.", _BUG),
-    _Rule("chunks-gap", _ERROR, sql.CHUNKS, "Pieces of output streams are missing.", _BUG),
-    _Rule("orphans", _ERROR, sql.ORPHANS, "Rows belong to runs that are not there.",
+    Rule("events-gap", _ERROR, sql.EVENTS, "Events of runs are not numbered 1..n.", _BUG),
+    Rule("chunks-gap", _ERROR, sql.CHUNKS, "Pieces of output streams are missing.", _BUG),
+    Rule("orphans", _ERROR, sql.ORPHANS, "Rows belong to runs that are not there.",
           "Somebody deleted runs by hand; delete these rows too, and use `manage.py prune`."),
-    _Rule("no-data", _ERROR, sql.NO_DATA, "Runs have lost their payload.",
+    Rule("no-data", _ERROR, sql.NO_DATA, "Runs have lost their payload.",
           "Terminate them; use `manage.py prune` to remove runs."),
-    _Rule("step-places", _ERROR, sql.PLACES, "Two steps of a run ended at one place.", _BUG),
-    _Rule("step-outcomes", _ERROR, sql.ENDED_STEPS,
+    Rule("step-places", _ERROR, sql.PLACES, "Two steps of a run ended at one place.", _BUG),
+    Rule("step-outcomes", _ERROR, sql.ENDED_STEPS,
           "Steps have a place or a time of ending that does not fit their status.", _BUG),
-    _Rule("held-by-nobody", _ERROR, sql.HOLDERS,
+    Rule("held-by-nobody", _ERROR, sql.HOLDERS,
           "Runs are EXECUTING in the hands of workers that are gone, and none took them over.",
           "Look at the workers' logs for failing ticks; restart the workers."),
-    _Rule("stale-workers", _WARNING, sql.STALE_WORKERS,
+    Rule("stale-workers", _WARNING, sql.STALE_WORKERS,
           "Workers are long unseen and not declared dead.",
           "Look at the other workers' logs for failing ticks."),
-    _Rule("gated-for-nothing", _ERROR, sql.GATED,
+    Rule("gated-for-nothing", _ERROR, sql.GATED,
           "Queued runs are marked as those of a limited queue that is not there: nobody claims "
           "them.", "Set and reset a limit on their queue, which makes its row anew."),
-    _Rule("over-limit", _WARNING, sql.OVER_LIMIT,
+    Rule("over-limit", _WARNING, sql.OVER_LIMIT,
           "Queues execute more runs than their limit.",
           "So it is for a while after a limit was lowered; if none was, report it."),
-    _Rule("lost-wake-token", _ERROR, sql.LOST_TOKENS,
+    Rule("lost-wake-token", _ERROR, sql.LOST_TOKENS,
           "Runs wait for tokens that have their outcome.", _WAKE),
-    _Rule("lost-wake-children", _ERROR, sql.LOST_CHILDREN,
+    Rule("lost-wake-children", _ERROR, sql.LOST_CHILDREN,
           "Runs wait for children that have all ended.", _WAKE),
-    _Rule("lost-wake-signal", _ERROR, sql.LOST_SIGNALS,
+    Rule("lost-wake-signal", _ERROR, sql.LOST_SIGNALS,
           "Runs wait for signals that lie in their mailbox.", _WAKE),
-    _Rule("lost-wake-cancel", _ERROR, sql.LOST_CANCELS,
+    Rule("lost-wake-cancel", _ERROR, sql.LOST_CANCELS,
           "Runs wait although their cancellation was asked for.", "Terminate them, and report it."),
-    _Rule("pending-count", _ERROR, sql.PENDING,
+    Rule("pending-count", _ERROR, sql.PENDING,
           "Steps count other children than are open.",
           "Their runs would wait for ever or too short; cancel them, and report it."),
-    _Rule("no-timer", _ERROR, sql.NO_TIMER, "Delayed runs have no time to start.",
+    Rule("no-timer", _ERROR, sql.NO_TIMER, "Delayed runs have no time to start.",
           "Reschedule or cancel them."),
-    _Rule("late-timers", _WARNING, sql.LATE_TIMERS, "Timers are overdue.",
+    Rule("late-timers", _WARNING, sql.LATE_TIMERS, "Timers are overdue.",
           "Look at the workers' logs for failing ticks; add workers."),
-    _Rule("late-tokens", _WARNING, sql.LATE_TOKENS, "Tokens should have timed out.",
+    Rule("late-tokens", _WARNING, sql.LATE_TOKENS, "Tokens should have timed out.",
           "Look at the workers' logs for failing ticks."),
-    _Rule("token-outcome", _ERROR, sql.TOKEN_SHAPES,
+    Rule("token-outcome", _ERROR, sql.TOKEN_SHAPES,
           "Tokens are COMPLETED without a time, or have one without being so.", _BUG),
-    _Rule("left-waiters", _WARNING, sql.LEFT_WAITERS,
+    Rule("left-waiters", _WARNING, sql.LEFT_WAITERS,
           "Runs are noted as waiting for tokens that have their outcome.",
           "The next tick wakes them; look at the workers' logs for failing ticks."),
-    _Rule("left-children", _ERROR, sql.LEFT_CHILDREN,
+    Rule("left-children", _ERROR, sql.LEFT_CHILDREN,
           "Runs go on although their parents ended and should have closed them.",
           "Cancel them, and report it."),
-    _Rule("no-hook-run", _ERROR, sql.NO_HOOK_RUN,
+    Rule("no-hook-run", _ERROR, sql.NO_HOOK_RUN,
           "Runs ended without the run that calls their hooks.",
           "Is the trigger run_start_hook_run there? Call the hooks by hand."),
-    _Rule("wrong-keys", _ERROR, sql.WRONG_KEYS,
+    Rule("wrong-keys", _ERROR, sql.WRONG_KEYS,
           "Idempotency keys name runs that are gone or of another task.",
           "Delete these keys; the next trigger makes them anew."),
-    _Rule("late-runs", _WARNING, sql.LATE_RUNS,
+    Rule("late-runs", _WARNING, sql.LATE_RUNS,
           "Runs are due for minutes, and nobody claims them.",
           "The workers are full, or cannot claim: look at their logs, or add workers."),
-    _Rule("needs-attention", _WARNING, sql.ATTENTION,
+    Rule("needs-attention", _WARNING, sql.ATTENTION,
           "Runs do not fit the code any more and wait for a person.",
           "Read their error: deploy the code they began with and release them, or cancel them."),
-    _Rule("open-tokens-of-ended-runs", _INFO, sql.OPEN_TOKENS_OF_ENDED,
+    Rule("open-tokens-of-ended-runs", _INFO, sql.OPEN_TOKENS_OF_ENDED,
           "Open tokens belong to runs that have ended. They do no harm.", "Nothing to do."),
 )  # fmt: skip
+
+
+_more_rules: dict[str, tuple[Rule, ...]] = {}
+
+
+def register(app_label: str, *rules: Rule) -> None:
+    """Adds the invariants of a higher app, whose indexes and constraints are looked for too."""
+    _more_rules[app_label] = rules
 
 
 def check(*, on_progress: Callable[[str], None] = lambda code: None) -> list[Finding]:
@@ -143,7 +151,7 @@ def check(*, on_progress: Callable[[str], None] = lambda code: None) -> list[Fin
         found += _of_schema(cursor)
         given, findings = _of_workers(cursor)
         found += findings
-        for rule in _RULES:
+        for rule in (*_RULES, *(rule for rules in _more_rules.values() for rule in rules)):
             on_progress(rule.code)
             found += _of_rule(cursor, rule, given)
         on_progress("audit")
@@ -152,7 +160,7 @@ def check(*, on_progress: Callable[[str], None] = lambda code: None) -> list[Fin
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
 
-def _of_rule(cursor: CursorWrapper, rule: _Rule, given: dict[str, Any]) -> Iterator[Finding]:
+def _of_rule(cursor: CursorWrapper, rule: Rule, given: dict[str, Any]) -> Iterator[Finding]:
     cursor.execute(
         f"SELECT count(*), (array_agg(id ORDER BY id))[1:{_EXAMPLES}] FROM "
         f"(SELECT DISTINCT id FROM ({rule.statement}) x(id)) y",
@@ -269,7 +277,8 @@ def _of_schema(cursor: CursorWrapper) -> Iterator[Finding]:
     }
     there["constraint"] |= there["index"]
     wanted: dict[str, set[str]] = {"index": set(), "constraint": set(), "trigger": set(_TRIGGERS)}
-    for model in apps.get_app_config("executions").get_models():
+    labels = ("executions", *_more_rules)
+    for model in (model for label in labels for model in apps.get_app_config(label).get_models()):
         wanted["index"] |= {index.name for index in model._meta.indexes}
         wanted["constraint"] |= {constraint.name for constraint in model._meta.constraints}
     broken = sorted(invalid)

@@ -84,6 +84,12 @@ NAMES = (
 )
 
 active: Callable[[str], None] | None = None
+_more: set[str] = set()
+
+
+def register(*names: str) -> None:
+    """Adds the fail points of a higher app."""
+    _more.update(names)
 
 
 class FailPointError(Exception):
@@ -99,8 +105,9 @@ def hit(name: str) -> None:
 def arm(name: str, *, at: int = 1, action: str = "exit") -> None:
     """Makes the `at`-th passing of `name` end the process, or raise FailPointError."""
     global active
-    if name not in NAMES:
-        raise ValueError(f"There is no fail point {name}; there are {', '.join(NAMES)}.")
+    if name not in NAMES and name not in _more:
+        known = ", ".join((*NAMES, *sorted(_more)))
+        raise ValueError(f"There is no fail point {name}; there are {known}.")
     passed: Counter[str] = Counter()
 
     def watch(passing: str) -> None:

@@ -7,12 +7,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
+from executions import duties
+from executions.duties import Duty
 from executions.engine import failpoints, sql, takeover
 from executions.engine.housekeeping import Housekeeping
 from executions.engine.processes import host_name, process_started
@@ -54,6 +57,8 @@ class Ticker:
         self._beaten_at = 0.0
         self._healthy_since: float | None = None
         self._housekeeping = Housekeeping()
+        # Seconds until a duty has something to do again, by its name.
+        self._duty_in: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def register(self) -> None:
@@ -91,7 +96,8 @@ class Ticker:
     def parts(self) -> tuple[Callable[[CursorWrapper], float | None], ...]:
         """What a tick does, in order; the last one gives the seconds until the next timer."""
         return (
-            self._beat, takeover.tick, self._take_over, self._poll, self._housekeeping.tick,
+            self._beat, takeover.tick, self._take_over, self._poll,
+            *(partial(self._do, duty) for duty in duties.all_duties()), self._housekeeping.tick,
             self._next_timer,
         )  # fmt: skip
 
@@ -127,11 +133,23 @@ class Ticker:
         longest = min(_TICK_SECONDS, self._lease / 8)
         return min(longest, max(_SOONEST_TICK, longest if after is None else after))
 
+    def _do(self, duty: Duty, cursor: CursorWrapper) -> None:
+        """What a higher app has to do."""
+        self._duty_in.pop(duty.name, None)
+        is_unfinished = duty.tick(cursor)
+        moment = duty.next_moment(cursor)
+        if is_unfinished:
+            self._duty_in[duty.name] = 0.0
+        elif moment is not None and (left := moment.timestamp() - self._executor.clock.now()) > 0:
+            # What is due and was left lying is locked by somebody: it comes with the next tick.
+            self._duty_in[duty.name] = left
+
     def _next_timer(self, cursor: CursorWrapper) -> float | None:
-        """Seconds until the next timer of any run goes off."""
+        """Seconds until the next timer of any run goes off, or a duty has something to do."""
         cursor.execute(_NEXT_TIMER)
         row = cursor.fetchone()
-        return None if row is None or row[0] is None else float(row[0])
+        timers = [] if row is None or row[0] is None else [float(row[0])]
+        return min([*timers, *self._duty_in.values()], default=None)
 
     def _beat(self, cursor: CursorWrapper) -> None:
         now = time.monotonic()

@@ -8,7 +8,7 @@ import threading
 from django.conf import settings
 from django.db import connections
 
-from executions import queues
+from executions import duties, queues
 from executions.engine import failpoints
 from executions.engine.executor import Executor
 from executions.registry import load_tasks
@@ -29,6 +29,7 @@ def start() -> None:
         load_tasks()
         _keep_connections()
         queues.declare()
+        duties.start()
         executor = Executor()
         executor.start()
         _executor = executor

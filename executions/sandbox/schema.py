@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jsonschema import exceptions as schema_errors  # type: ignore[import-untyped]
 from jsonschema.validators import validator_for  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+
+# What messages call the schema, the value as a whole, and where places in it begin.
+_CALLS = ("The review's JSON Schema", "The answer", "$")
 
 
 def preload() -> None:
@@ -28,11 +31,12 @@ def prepare() -> Callable[[dict[str, Any], bytes], bytes]:
 
 def _evaluate(asked: dict[str, Any], names: bytes) -> bytes:
     found = json.loads(names)["names"]
-    problem = _problem(found["schema"], found["value"])
+    problem = _problem(found["schema"], found["value"], found.get("calls", _CALLS))
     return json.dumps({"value": json.dumps(problem), "stdout": "", "stderr": ""}).encode()
 
 
-def _problem(schema: Any, value: Any) -> str | None:
+def _problem(schema: Any, value: Any, calls: Sequence[str] = _CALLS) -> str | None:
+    its_schema, whole, root = calls
     validator = validator_for(schema)
     try:
         validator.check_schema(schema)
@@ -40,10 +44,10 @@ def _problem(schema: Any, value: Any) -> str | None:
         checker = validator(schema, registry=Registry())
         found = schema_errors.best_match(checker.iter_errors(value))
     except schema_errors.SchemaError as error:
-        return f"The review's JSON Schema is not valid: {error.message}."
+        return f"{its_schema} is not valid: {error.message}."
     except (Unresolvable, RecursionError, re.error, TypeError) as error:
-        return f"The review's JSON Schema cannot be applied: {error}"
+        return f"{its_schema} cannot be applied: {error}"
     if found is None:
         return None
-    place = found.json_path if found.json_path != "$" else "The answer"
+    place = whole if found.json_path == "$" else root + found.json_path[1:]
     return f"{place}: {found.message}."

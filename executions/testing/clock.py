@@ -28,7 +28,7 @@ SELECT d.adrelid::regclass::text, quote_ident(a.attname)
 FROM pg_attrdef d
 JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 JOIN pg_class c ON c.oid = d.adrelid
-WHERE c.relname LIKE 'executions\_%' AND c.relnamespace = current_schema()::regnamespace
+WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
   AND pg_get_expr(d.adbin, d.adrelid) = 'statement_timestamp()'
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from executions import runs
+from executions import duties, queues, runs
 from executions.engine.live import RunGone, current_live
 from executions.models import Run, Step, WaitToken
 from executions.registry import Task, load_tasks
@@ -146,8 +146,9 @@ class Engine:
             cursor.execute(
                 _NEXT_TIMER, [settings.FLOWMAESTRO.LEASE_SECONDS, self._worker.ticker.worker_id]
             )
-            moment: datetime | None = cursor.fetchone()[0]
-        return moment
+            moments: list[datetime | None] = [cursor.fetchone()[0]]
+            moments += [duty.next_moment(cursor) for duty in duties.all_duties()]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     # ---- runs -----------------------------------------------------------------------------------
 
@@ -258,6 +259,14 @@ class Engine:
     @concurrency.setter
     def concurrency(self, runs_at_once: int) -> None:
         self._concurrency = self._worker.capacity = runs_at_once
+
+    def deploy(self) -> None:
+        """What workers do when they start: queues and schedules are as the code declares them.
+
+        A test that says nothing of it sees no declared schedule fire.
+        """
+        queues.declare()
+        duties.start()
 
     def restart(self) -> None:
         """Stops the worker as a deploy does and starts another: all goes on from the journal."""

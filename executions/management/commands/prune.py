@@ -48,11 +48,12 @@ class Command(ServiceCommand):
             self.say(f"{count:>9,}  {status} runs {verb}")
         for name, count in (
             ("expired idempotency keys", removed.keys), ("tokens of no run", removed.tokens),
-            ("dead workers", removed.workers),
+            ("dead workers", removed.workers), *removed.others.items(),
         ):  # fmt: skip
             if count:
                 self.say(f"{count:>9,}  {name} {verb}")
-        if not (removed.total or removed.keys or removed.tokens or removed.workers):
+        rest = (removed.keys, removed.tokens, removed.workers, *removed.others.values())
+        if not (removed.total or any(rest)):
             self.say("Nothing is past its retention.")
 
 
