@@ -9,10 +9,11 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import connection, transaction
 
-from executions import audit, files, requests, triggering
+from executions import audit, callback_secrets, files, idempotency, requests, triggering
 from executions.audit import Actor
 from executions.engine.results import ChildResult, TokenResult
 from executions.errors import Invalid, NotFound
+from executions.idempotency import Wanted
 from executions.models import Run, Step
 from executions.moves import retrieve
 from executions.registry import get_task
@@ -49,16 +50,20 @@ class Plan:
 
 def replay(
     run_id: str, *, payload: Any = UNCHANGED, from_step: str | None = None,
-    outputs: Mapping[str, Json] | None = None, reason: str | None = None,
-    actor: Actor | None = None,
+    outputs: Mapping[str, Json] | None = None, options: Mapping[str, Any] | None = None,
+    reason: str | None = None, actor: Actor | None = None,
 ) -> Handle:  # fmt: skip
     """A new run of the same task: from the start, or as a fork with a part of the journal.
 
     `from_step`: that step and all that ended after it are done anew. `outputs`: these steps are
     taken as completed with the given outputs; without `from_step`, all that ended after the last
-    of them is done anew. Raises NotFound for an unknown run or step, Invalid for the rest.
+    of them is done anew. `options`, those of a trigger but for `debounce`, hold instead of the old
+    run's. Raises NotFound for an unknown run or step, Invalid for the rest.
     """
     reason = audit.check_reason(reason)
+    changed = dict(options or {})
+    key = changed.pop("idempotency_key", None)
+    lifetime = requests.key_lifetime(changed.pop("idempotency_key_ttl", None))
     edited = {key: _text_of(key, value) for key, value in (outputs or {}).items()}
     with transaction.atomic():
         run = _held(run_id)
@@ -67,14 +72,24 @@ def replay(
         given = run.data.payload if payload is UNCHANGED else payload
         # A later attempt or generation begins with metadata that the run itself has changed.
         is_first = run.attempt == 1 and run.generation == 0
+        kept: dict[str, Any] = {
+            "queue": run.queue, "tags": run.tags, "priority": run.priority,
+            "concurrency_key": run.concurrency_key, "max_attempts": run.max_attempts,
+            "max_duration": run.max_duration,
+            "metadata": run.data.first_metadata if copied or is_first else None,
+        }  # fmt: skip
         new_run, document = requests.document(
-            run.task, given, queue=run.queue, tags=run.tags, priority=run.priority,
-            concurrency_key=run.concurrency_key, max_attempts=run.max_attempts,
-            max_duration=run.max_duration,
-            metadata=run.data.first_metadata if copied or is_first else None,
-            owner=run.owner_id, workspace=run.workspace_id, definition=run.definition_id,
-            forked_from=run.id,
+            run.task, given, **(kept | changed), owner=run.owner_id, workspace=run.workspace_id,
+            definition=run.definition_id, forked_from=run.id,
         )  # fmt: skip
+        if key is not None:
+            wanted = Wanted(
+                task=run.task, key=requests.check_key(key), run_id=new_run,
+                seconds=lifetime.total_seconds(),
+            )  # fmt: skip
+            holder = idempotency.claim(run.workspace_id, [wanted])[wanted.name]
+            if holder != new_run:
+                return Handle(holder, is_cached=True)
         triggering.insert([new_run], [document])
         if copied:
             _copy(run, new_run, plan, edited)
@@ -233,8 +248,10 @@ WHERE s.run_id = %s AND s.key = ANY(%s)
 # A token whose outcome the fork has seen keeps it; another is open again, for as long as before.
 _COPY_TOKEN = """
 INSERT INTO executions_waittoken (
-  id, run_id, step_key, status, timeout_at, output, tags, completed_at)
-SELECT %(id)s, %(run)s, %(key)s, CASE WHEN x.seen THEN t.status ELSE 'WAITING' END,
+  id, run_id, workspace_id, step_key, secret_key, secret_hash, status, timeout_at, output, tags,
+  completed_at)
+SELECT %(id)s, %(run)s, t.workspace_id, %(key)s, %(secret_key)s, %(digest)s,
+       CASE WHEN x.seen THEN t.status ELSE 'WAITING' END,
        CASE WHEN x.seen THEN t.timeout_at
          ELSE flowmaestro_now() + (t.timeout_at - t.created_at) END,
        CASE WHEN x.seen THEN t.output END, t.tags, CASE WHEN x.seen THEN t.completed_at END
@@ -256,7 +273,13 @@ def _copy(run: Run, new_run: str, plan: Plan, edited: Mapping[str, str]) -> None
         for key, output in tokens.values_list("key", "output"):
             old: Any = output
             token = new_id("waitpoint")
-            cursor.execute(_COPY_TOKEN, {"id": token, "run": new_run, "key": key, "old": old["id"]})
-            cursor.execute(_NAME_TOKEN, [encode({"id": token}, field=key), new_run, key])
+            secret = callback_secrets.make(token)
+            cursor.execute(
+                _COPY_TOKEN,
+                {"id": token, "run": new_run, "key": key, "old": old["id"],
+                 "secret_key": secret.key, "digest": secret.digest},
+            )  # fmt: skip
+            shown = encode({"id": token, "secretKey": secret.key}, field=key)
+            cursor.execute(_NAME_TOKEN, [shown, new_run, key])
         # With this the journal is loaded when the run is claimed.
         cursor.execute("UPDATE executions_run SET flush_no = 1 WHERE id = %s", [new_run])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from executions import audit, registry
 from executions.audit import Actor
@@ -50,9 +50,41 @@ def retrieve(name: str) -> Queue:
 
 def list_queues() -> list[QueueState]:
     """Every declared or touched queue, by name, with its counts."""
+    return _states(Queue.objects.order_by("name"), Run.objects.all())
+
+
+def states(runs: QuerySet[Run]) -> list[QueueState]:
+    """Every queue that has a row or that a task uses, by name; of the given runs those in it."""
+    known = {queue.name: queue for queue in Queue.objects.all()}
+    used = {entry.queue: Queue(name=entry.queue) for entry in registry.all_tasks()}
+    return _states([queue for _, queue in sorted((used | known).items())], runs)
+
+
+def state_of(name: str, runs: QuerySet[Run]) -> QueueState:
+    """The queue with those of the given runs that are in it.
+
+    Raises NotFound for one that no code declares, no task or run uses and nobody has touched.
+    """
+    (state,) = _states([_known(name)], runs.filter(queue=name))
+    return state
+
+
+def _known(name: str) -> Queue:
+    plain_text(name, field="queue", limit=128)
+    queue = Queue.objects.filter(pk=name).first()
+    if queue is not None:
+        return queue
+    if any(entry.queue == name for entry in registry.all_tasks()):
+        return Queue(name=name)
+    if Run.objects.filter(queue=name).exists():
+        return Queue(name=name)
+    return retrieve(name)
+
+
+def _states(queues: Iterable[Queue], runs: QuerySet[Run]) -> list[QueueState]:
     counts: dict[tuple[str, str], int] = {}
     for status in (RunStatus.QUEUED, RunStatus.EXECUTING):
-        found = Run.objects.filter(status=status).values("queue").annotate(n=Count("pk"))
+        found = runs.filter(status=status).values("queue").annotate(n=Count("pk"))
         counts |= {(row["queue"], status): row["n"] for row in found.order_by()}
     return [
         QueueState(
@@ -60,7 +92,7 @@ def list_queues() -> list[QueueState]:
             queued=counts.get((queue.name, RunStatus.QUEUED), 0),
             executing=counts.get((queue.name, RunStatus.EXECUTING), 0),
         )
-        for queue in Queue.objects.order_by("name")
+        for queue in queues
     ]
 
 
@@ -97,6 +129,18 @@ def resume(name: str, *, reason: str | None = None, actor: Actor | None = None) 
         _save(queue, cursor)
         _record(actor, "queue.resume", name, reason, {"paused": True}, {"paused": False})
     return queue
+
+
+def set_paused(
+    name: str, is_paused: bool, *, reason: str | None = None, actor: Actor | None = None
+) -> Queue:
+    """Pauses or resumes the queue, unless it is so already. Raises NotFound for an unknown one."""
+    _known(name)
+    with _locked(name) as (queue, _):
+        if (queue.paused_at is not None) == is_paused:
+            return queue
+        change = pause if is_paused else resume
+        return change(name, reason=reason, actor=actor)
 
 
 def set_limit(

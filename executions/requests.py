@@ -148,3 +148,8 @@ def key_lifetime(value: Duration | None) -> timedelta:
 def check_key(value: object) -> str:
     """An idempotency key. Raises Invalid unless it is text of 1 to 2048 characters."""
     return plain_text(value, field="idempotency_key", limit=2048)
+
+
+def scope_of(workspace: str | None) -> str:
+    """The scope of the idempotency and debounce keys of a workspace."""
+    return workspace or "global"

@@ -37,6 +37,7 @@ __all__ = [
     "resume",
     "retrieve",
     "signal",
+    "step_lines",
     "steps",
     "terminate",
     "trigger",
@@ -72,6 +73,12 @@ def list_runs(
 def steps(run_id: str) -> list[Step]:
     """The run's steps in the order in which they began."""
     return list(Step.objects.filter(run_id=retrieve(run_id).id))
+
+
+def step_lines(run_id: str, *, after: int = 0, limit: int) -> list[Step]:
+    """Some of the run's steps, `after` so many, without what they were given and gave."""
+    found = Step.objects.filter(run_id=run_id).defer("input", "output", "heartbeat")
+    return list(found[after : after + limit])
 
 
 def events(run_id: str, *, after: int = 0, limit: int = 1000) -> list[RunEvent]:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
-from executions import debouncing, requests, workspaces
+from executions import debouncing, idempotency, requests, workspaces
 from executions.engine import db, failpoints, sql
 from executions.engine.flush import notify_payload
 from executions.errors import FlowMaestroError, Invalid, NotFound
-from executions.models import IdempotencyKey, Run, WorkflowVersion
+from executions.idempotency import Wanted
+from executions.models import Run, WorkflowVersion
 from executions.moves import retrieve
 from executions.registry import Task, get_task
 from executions.rules.durations import Duration
-from executions.rules.statuses import FREES_IDEMPOTENCY_KEY, RunStatus
+from executions.rules.statuses import RunStatus
 from executions.rules.values import Json
 
 # How often `Handle.result` looks, in seconds: at once, then ever less.
@@ -103,9 +104,10 @@ def trigger(
         options["delay"] = wanted.delay
     _resolve(options)
     run_id, document = requests.document(entry, payload, **options)
-    scope = scope_of(options.get("workspace"))
+    workspace = options["workspace"]
     if debounce is not None:
         with transaction.atomic():
+            scope = requests.scope_of(workspace)
             gathered = debouncing.gather(entry.id, scope, wanted, run_id, document)
             if gathered is not None:
                 return Handle(gathered, is_cached=True)
@@ -118,9 +120,10 @@ def trigger(
     lifetime = requests.key_lifetime(idempotency_key_ttl)
     with transaction.atomic():
         failpoints.hit("trigger.before_key")
-        known = _claim_key(entry.id, scope, key, run_id, lifetime.total_seconds())
-        if known is not None:
-            return Handle(known, is_cached=True)
+        asked = Wanted(task=entry.id, key=key, run_id=run_id, seconds=lifetime.total_seconds())
+        holder = idempotency.claim(workspace, [asked])[asked.name]
+        if holder != run_id:
+            return Handle(holder, is_cached=True)
         failpoints.hit("trigger.after_key")
         insert([run_id], [document])
     failpoints.hit("trigger.after_keyed_commit")
@@ -148,11 +151,6 @@ def _check_alone(idempotency_key: str | None, options: dict[str, Any]) -> None:
         raise Invalid("The delay of a debounced trigger is debounce.delay.", field="delay")
 
 
-def scope_of(workspace: str | None) -> str:
-    """The scope of the idempotency and debounce keys of a workspace."""
-    return workspace or "global"
-
-
 def _resolve(options: dict[str, Any]) -> None:
     """Finds the run's workspace; raises now what the database would only find at the commit."""
     owner, definition = requests.check_owner(options.get("owner")), options.get("definition")
@@ -166,29 +164,3 @@ def insert(ids: list[str], documents: list[str]) -> None:
     failpoints.hit("trigger.before")
     db.execute(sql.INSERT_RUNS, (f"[{','.join(documents)}]", notify_payload(ids)))
     failpoints.hit("trigger.after")
-
-
-_CLAIM_KEY = """
-INSERT INTO executions_idempotencykey AS k (task, scope, key, run_id, expires_at)
-VALUES (%s, %s, %s, %s, flowmaestro_now() + make_interval(secs => %s))
-ON CONFLICT (task, scope, key) DO UPDATE
-  SET run_id = excluded.run_id, expires_at = excluded.expires_at
-  WHERE k.expires_at <= flowmaestro_now()
-     OR EXISTS (SELECT FROM executions_run r WHERE r.id = k.run_id AND r.status = ANY(%s))
-RETURNING run_id
-"""
-
-
-def _claim_key(task: str, scope: str, key: str, run_id: str, seconds: float) -> str | None:
-    """Claims the key for `run_id`; the id of the run that holds it already, if one does.
-
-    A caller with the same key waits for this transaction. When no row comes back, the holder is
-    read in a new statement, whose snapshot knows the commit that was waited for.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_KEY, [task, scope, key, run_id, seconds, list(FREES_IDEMPOTENCY_KEY)])
-        if cursor.fetchone() is not None:
-            return None
-    return IdempotencyKey.objects.values_list("run_id", flat=True).get(
-        task=task, scope=scope, key=key
-    )

@@ -9,6 +9,7 @@ from executions import audit
 from executions.audit import Actor
 from executions.errors import Conflict, Invalid, NotFound
 from executions.models import Membership, Workspace
+from executions.planned import Planned
 from executions.rules.ids import has_prefix, new_id
 from executions.rules.scopes import Role
 from executions.rules.values import plain_text
@@ -28,7 +29,7 @@ def place_of(owner: int | None, workspace: str | None) -> str | None:
     Raises NotFound for an owner or a workspace that is not there.
     """
     if workspace is not None:
-        if owner is not None and not get_user_model().objects.filter(pk=owner).exists():
+        if owner is not None and not _has_user(owner):
             raise NotFound(f"There is no user {owner!r}.", field="owner")
         return retrieve(workspace).id
     return None if owner is None else personal(owner).id
@@ -63,10 +64,15 @@ def retrieve(workspace_id: str) -> Workspace:
     """The workspace. Raises NotFound."""
     found = None
     if has_prefix(workspace_id, PREFIX):
-        found = Workspace.objects.filter(pk=workspace_id).first()
+        found = next(iter(_by_id(workspace_id)), None)
     if found is None:
         raise NotFound(f"There is no workspace {workspace_id!r}.", field="workspace")
     return found
+
+
+# Every trigger asks these.
+_by_id = Planned(lambda workspace_id: Workspace.objects.filter(pk=workspace_id), str)
+_has_user = Planned(lambda owner: get_user_model().objects.only("pk").filter(pk=owner), int)
 
 
 def of_user(user_id: int) -> list[Membership]:

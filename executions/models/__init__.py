@@ -3,6 +3,7 @@ workspaces.
 """
 
 from executions.models.audit import AuditEntry
+from executions.models.batches import AnsweredRequest, Batch, BatchItem, Parcel
 from executions.models.connections import ApiDescription, Connection
 from executions.models.events import RunEvent, StreamChunk
 from executions.models.files import FilePiece, RunFile
@@ -15,13 +16,17 @@ from executions.models.workflows import Workflow, WorkflowVersion
 from executions.models.workspaces import Membership, Workspace
 
 __all__ = [
+    "AnsweredRequest",
     "ApiDescription",
     "AuditEntry",
+    "Batch",
+    "BatchItem",
     "Connection",
     "Debounce",
     "FilePiece",
     "IdempotencyKey",
     "Membership",
+    "Parcel",
     "PastStep",
     "Queue",
     "Run",
