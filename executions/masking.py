@@ -152,3 +152,24 @@ class SecretFilter(logging.Filter):
             if clean != trace:
                 record.exc_info, record.exc_text = None, clean
         return True
+
+
+# Addresses that are permissions themselves: of wait tokens, and of uploads.
+_ADDRESS = re.compile(r"(/waitpoints/tokens/[^/\s]*/callback/|/v1/uploads/)[^\s\"'<>?#,)\]]+")
+
+
+class AddressFilter(logging.Filter):
+    """Takes the secret out of the addresses in a log line: requests are logged with their paths."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Changes the record where needed; every record passes."""
+        message = record.getMessage()
+        clean = _ADDRESS.sub(rf"\1{MASK}", message)
+        if clean != message:
+            record.msg, record.args = clean, ()
+        if record.exc_info and record.exc_info[1] is not None:
+            trace = "".join(traceback.format_exception(record.exc_info[1]))
+            clean = _ADDRESS.sub(rf"\1{MASK}", trace)
+            if clean != trace:
+                record.exc_info, record.exc_text = None, clean
+        return True

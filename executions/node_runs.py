@@ -10,8 +10,9 @@ from typing import Any
 
 from executions import masking
 from executions.engine.bodies import current_step
-from executions.errors import FlowMaestroError
+from executions.errors import FlowMaestroError, Invalid
 from executions.nodes import BadConfig, Effect, NodeCall, NodeResult, NotAvailable, Run
+from executions.progress import json_size
 from executions.rules.functions import ExpressionError
 from executions.rules.graph import Node
 from executions.rules.policies import DEFAULT_TIMEOUT, Pin, PinnedAttempt
@@ -173,6 +174,24 @@ def _stored(work: Work, result: NodeResult, *, attempts: int) -> dict[str, Json]
     if work.call.render.warnings:
         stored["warnings"] = list(work.call.render.warnings)
     return stored
+
+
+def stand_in(node: Node, output: Json, *, attempts: int, field: str) -> dict[str, Json]:
+    """What the step of a node holds when somebody says what the node gave, as a pin does.
+
+    Raises Invalid naming `field` for an output that is too large.
+    """
+    size = json_size(output)
+    if size > MAX_OUTPUT:
+        raise Invalid(
+            f"{field} has {size:,} characters, over the limit of {MAX_OUTPUT:,}.", field=field
+        )
+    stored: dict[str, Json] = {"output": output, "size": size, "attempts": attempts}
+    handle = node.spec.derive(node.config, output)
+    if handle is not None:
+        stored["handle"] = handle
+    effects = node.spec.effects(node.config, output)
+    return {**stored, **{name: dict(values) for name, values in effects.items() if values}}
 
 
 def fallback_of(node: Node, scope: Scope) -> tuple[Json, str | None]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from executions import runs, tokens
+from executions.audit import Actor
 from executions.errors import Conflict, NotFound
 from executions.models import Run, WaitToken
-from executions.nodes.human_review import check_answer
+from executions.nodes.human_review import check_answer, unpacked
 from executions.rules.statuses import TokenStatus
 
 Json = Any
@@ -82,20 +83,77 @@ def rules_of(form: Mapping[str, Json]) -> str:
     return ", ".join(found)
 
 
-def answer(run_id: str, response: Json, *, token_id: str | None = None) -> WaitToken:
+def answer(
+    run_id: str, response: Json, *, token_id: str | None = None, reason: str | None = None,
+    actor: Actor | None = None,
+) -> WaitToken:  # fmt: skip
     """Answers a run's open question: the one of `token_id`, else the oldest.
 
     Raises NotFound for an unknown run or token, Invalid naming what is wrong with the answer,
     Conflict when no question is open or somebody else was faster.
     """
+    return _answer(_find(runs.retrieve(run_id), token_id), response, reason=reason, actor=actor)
+
+
+def submit_input(
+    run_id: str, response: Json, *, token_id: str, reason: str | None = None,
+    actor: Actor | None = None,
+) -> WaitToken:  # fmt: skip
+    """Gives what a person said to the token that a run, or one that it started, waits on.
+
+    A review takes it as its answer; any other wait gets `{"message": response}`. Raises what
+    `answer` does.
+    """
     run = runs.retrieve(run_id)
-    review = _find(run, token_id)
+    token = tokens.retrieve(token_id)
+    asking = run if token.run_id == run.id else _below(run, token)
+    for review in open_reviews(asking):
+        if review.token_id == token_id:
+            return _answer(review, response, reason=reason, actor=actor)
+    if token.status != TokenStatus.WAITING:
+        raise tokens.TokenClosed(token)
+    return tokens.complete(token_id, {"message": response}, reason=reason, actor=actor)
+
+
+def complete_token(
+    token_id: str, output: Json, *, reason: str | None = None, actor: Actor | None = None
+) -> WaitToken:
+    """Completes any token from outside; one that is a review's takes the output as its answer.
+
+    The answer may come in one of the envelopes that clients use, and is checked as by `answer`:
+    the question stays open after one that does not fit. Raises what `tokens.complete` does.
+    """
+    token = tokens.retrieve(token_id)
+    if token.run_id is not None and token.status == TokenStatus.WAITING:
+        for review in open_reviews(runs.retrieve(token.run_id)):
+            if review.token_id == token_id:
+                response = unpacked(output, str(review.form.get("inputType") or "text"))
+                return _answer(review, response, reason=reason, actor=actor)
+    return tokens.complete(token_id, output, reason=reason, actor=actor)
+
+
+def _below(run: Run, token: WaitToken) -> Run:
+    """The run that waits on a token, one of those under the given run."""
+    found = None
+    if token.run_id is not None:
+        found = Run.objects.select_related("data").filter(pk=token.run_id).first()
+    above = found
+    while above is not None and above.id != run.id:
+        above = Run.objects.only("parent_id").filter(pk=above.parent_id).first()
+    if found is None or above is None:
+        raise NotFound(f"Run {run.id} has no wait token {token.id!r}.", field="tokenId")
+    return found
+
+
+def _answer(
+    review: Review, response: Json, *, reason: str | None, actor: Actor | None
+) -> WaitToken:
     check_answer(review.form, response)
     # The node reads the answer as it was given: what it became here is not what a person typed.
-    return tokens.complete(
-        review.token_id,
-        {"response": response, "variableName": review.form.get("variableName", "userResponse")},
-    )
+    output = {
+        "response": response, "variableName": review.form.get("variableName", "userResponse"),
+    }  # fmt: skip
+    return tokens.complete(review.token_id, output, reason=reason, actor=actor)
 
 
 def _find(run: Run, token_id: str | None) -> Review:

@@ -5,6 +5,24 @@ Nothing is added, changed or deleted here, and no list counts its table.
 
 from __future__ import annotations
 
-from executions.admin import audit, connections, queues, runs, tokens, workers, workflows
+from executions.admin import (
+    audit,
+    connections,
+    queues,
+    runs,
+    tokens,
+    workers,
+    workflows,
+    workspaces,
+)
 
-__all__ = ["audit", "connections", "queues", "runs", "tokens", "workers", "workflows"]
+__all__ = [
+    "audit",
+    "connections",
+    "queues",
+    "runs",
+    "tokens",
+    "workers",
+    "workflows",
+    "workspaces",
+]

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 
-from executions import tokens
+from executions import reviews
 from executions.admin.acts import Act, ActingAdmin
 from executions.admin.common import link, pre
 from executions.admin.filters import StatusFilter, TagFilter, TokenCreatedFilter
@@ -16,7 +16,7 @@ from executions.rules.statuses import TokenStatus
 
 
 def _complete(key: str, data: dict[str, Any], **who: Any) -> None:
-    tokens.complete(key, data["output"], **who)
+    reviews.complete_token(key, data["output"], **who)
 
 
 @admin.register(WaitToken)
@@ -37,8 +37,8 @@ class WaitTokenAdmin(ActingAdmin):
     search_fields = ("id__startswith",)
     search_help_text = "The beginning of a token's id"
     fields = (
-        "id", "run_link", "step_key", "status", "timeout_at", "tags", "created_at",
-        "completed_at", "outcome",
+        "id", "run_link", "step_key", "workspace", "status", "timeout_at", "tags",
+        "idempotency_key", "idempotency_expires_at", "created_at", "completed_at", "outcome",
     )  # fmt: skip
 
     @admin.display(description="run")

@@ -12,10 +12,12 @@ from executions.models import Workflow, WorkflowVersion
 class WorkflowAdmin(LookingAdmin):
     """Workflows by name."""
 
-    list_display = ("id", "name", "owner", "created_at")
-    list_select_related = ("owner",)
+    list_display = ("id", "name", "workspace", "owner", "updated_at", "deleted_at")
+    list_select_related = ("owner", "workspace")
     search_fields = ("name__icontains",)
-    fields = ("id", "name", "description", "owner", "created_at")
+    fields = (
+        "id", "name", "description", "workspace", "owner", "created_at", "updated_at", "deleted_at",
+    )  # fmt: skip
 
 
 @admin.register(WorkflowVersion)

@@ -32,6 +32,7 @@ T = TypeVar("T")
 _BATCH = 100
 # Noting each use would write a row per call.
 _USE_NOTED_EVERY = timedelta(minutes=1)
+_also_sealed: dict[str, Callable[[], tuple[int, dict[str, str]]]] = {}
 
 
 class Anyone:
@@ -178,12 +179,33 @@ def delete(
         row.delete()
 
 
+def also_sealed(name: str, rewrap: Callable[[], tuple[int, dict[str, str]]]) -> None:
+    """Adds rows of other tables to what `rotate` rotates, for apps that seal as this one does.
+
+    `rewrap` wraps their data keys with the current master key, and gives how many it changed and
+    those that do not open: {id: sentence}.
+    """
+    _also_sealed[name] = rewrap
+
+
 def rotate(*, reason: str | None = None, actor: Actor | None = None) -> dict[str, Json]:
     """Wraps every data key with the current master key, a few rows at a time.
 
     Gives the key's id, how many rows changed, and the rows that do not open: {id: sentence}.
     """
     reason = audit.check_reason(reason)
+    rotated = 0
+    failed: dict[str, str] = {}
+    for rewrap in (_rewrap, *_also_sealed.values()):
+        count, lost = rewrap()
+        rotated += count
+        failed |= lost
+    outcome = {"key": envelope.current_key(), "rotated": rotated, "failed": failed}
+    audit.record(actor, "connection.rotate", "connections", reason=reason, after=outcome)
+    return outcome
+
+
+def _rewrap() -> tuple[int, dict[str, str]]:
     key, rotated, after = envelope.current_key(), 0, ""
     failed: dict[str, str] = {}
     while True:
@@ -200,11 +222,8 @@ def rotate(*, reason: str | None = None, actor: Actor | None = None) -> dict[str
                 row.save(update_fields=("wrapped_key", "key_id"))
                 rotated += 1
         if not rows:
-            break
+            return rotated, failed
         after = rows[-1].id
-    outcome = {"key": key, "rotated": rotated, "failed": failed}
-    audit.record(actor, "connection.rotate", "connections", reason=reason, after=outcome)
-    return outcome
 
 
 # ---- look ---------------------------------------------------------------------------------------

@@ -49,6 +49,11 @@ def current_key() -> str:
     return _keys()[0][0]
 
 
+def master_keys() -> dict[str, bytes]:
+    """The configured master keys by their ids, the current one first."""
+    return dict(_keys())
+
+
 def seal(secrets: Mapping[str, str], *, row: str, provider: str) -> Envelope:
     """The secrets under a fresh data key and the current master key."""
     key = AESGCM.generate_key(_KEY_BITS)
@@ -78,7 +83,7 @@ def rewrap(envelope: Envelope, *, row: str, provider: str) -> Envelope:
 
 
 def _unwrap(envelope: Envelope, row: str, provider: str) -> bytes:
-    master = dict(_keys()).get(envelope.key_id)
+    master = master_keys().get(envelope.key_id)
     if master is None:
         raise KeyMissing(
             f"Connection {row} is sealed with the key {envelope.key_id!r}, which is not in "

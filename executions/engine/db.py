@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -13,7 +13,7 @@ from django.db import connection
 _generic: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
 
 
-def execute(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+def execute(statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of a statement that a lasting connection plans once.
 
     Django binds on the client, so that each call would be planned anew: longer than it runs.

@@ -219,12 +219,15 @@ async def _write_extras(conn: Connection, items: Sequence[Item]) -> bool:
     """The rarer rows of the runs whose batch was taken; whether they create runs."""
     extras = [(live, batch.extras) for live, batch in items if batch.extras is not None]
     tokens = [
-        (token.id, live.id, token.key, _text(token.wait), token.tags)
+        (
+            token.id, live.id, live.row["workspace_id"] or sql.NULL, token.key, _text(token.wait),
+            token.tags, token.secret.key, token.secret.digest.hex(),
+        )
         for live, extra in extras
         for token in extra.tokens
-    ]
+    ]  # fmt: skip
     if tokens:
-        await conn.execute(sql.INSERT_TOKENS, _columns(tokens, 5))
+        await conn.execute(sql.INSERT_TOKENS, _columns(tokens, 8))
     waiters = [(token, live.id) for live, extra in extras for token in extra.token_waits]
     if waiters:
         await conn.execute(sql.INSERT_TOKEN_WAITERS, _columns(waiters, 2))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from executions import callback_secrets
+from executions.errors import Conflict
 from executions.rules.values import Json
 
 
@@ -21,6 +23,19 @@ class Token:
 
     id: str
     name: str
+    secret_key: str | None = None
+    """The id of the master key that its address's secret comes from."""
+
+    @property
+    def url(self) -> str:
+        """The address that completes the token for whoever posts JSON to it.
+
+        Give it only to who may answer, in a mail or a callback. Nothing stores it: a replay makes
+        it again. Raises Conflict for a token of an earlier release, KeyMissing without its key.
+        """
+        if self.secret_key is None:
+            raise Conflict(f"Wait token {self.id} was made before tokens had addresses.")
+        return callback_secrets.address(self.id, self.secret_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from executions.callback_secrets import Made
 from executions.rules.metadata import Operation
 from executions.rules.values import Json, quoted
 
@@ -55,6 +56,7 @@ class TokenRow:
     key: str
     wait: float | None
     tags: JsonText
+    secret: Made
 
 
 @dataclass(slots=True)

@@ -408,11 +408,24 @@ INSERT INTO executions_runevent (run_id, seq, type, data)
 SELECT id, event_seq, %s, %s::json FROM u
 """
 
+_TOKENS = _unnest(
+    "x",
+    id="text",
+    run="text",
+    workspace="text",
+    key="text",
+    wait="float8",
+    tags="jsonb",
+    secret_key="text",
+    digest="text",
+)
 INSERT_TOKENS = f"""
-INSERT INTO executions_waittoken (id, run_id, step_key, status, timeout_at, tags)
-SELECT id, run, key, 'WAITING', flowmaestro_now() + make_interval(secs => wait),
-       coalesce((SELECT array_agg(t) FROM jsonb_array_elements_text(tags) t), '{{}}')
-FROM {_unnest("x", id="text", run="text", key="text", wait="float8", tags="jsonb")}
+INSERT INTO executions_waittoken (
+  id, run_id, workspace_id, step_key, status, timeout_at, tags, secret_key, secret_hash)
+SELECT id, run, workspace, key, 'WAITING', flowmaestro_now() + make_interval(secs => wait),
+       coalesce((SELECT array_agg(t) FROM jsonb_array_elements_text(tags) t), '{{}}'),
+       secret_key, decode(digest, 'hex')
+FROM {_TOKENS}
 ON CONFLICT (run_id, step_key) WHERE run_id IS NOT NULL DO NOTHING
 """
 # One outcome: the runs it concerns are locked first, then the token is compared and set. Whoever

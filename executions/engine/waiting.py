@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from executions import callback_secrets
 from executions.engine.live import LiveRun
 from executions.engine.results import Token, TokenResult
 from executions.engine.rows import StepRow, TokenRow
 from executions.engine.waits import Wait
 from executions.rules.ids import new_id
 from executions.rules.statuses import StepStatus
-from executions.rules.values import encode
+from executions.rules.values import encode, quoted
 
 
 async def sleep(live: LiveRun, key: str, seconds: float) -> None:
@@ -32,11 +33,15 @@ async def create_token(live: LiveRun, key: str, wait: float | None, tags: str) -
     record = live.recorded.find(key, "token", run_id=live.id)
     if record is not None and record.has_ended:
         await live.moments.replayed(record)
-        return Token(id=record.output["id"], name=key)
+        known = record.output
+        return Token(id=known["id"], name=key, secret_key=known.get("secretKey"))
     await live.moments.frontier()
-    token = Token(id=new_id("waitpoint"), name=key)
-    live.outbox.batch.extra().tokens.append(TokenRow(token.id, key, wait, tags))
-    row = StepRow(key, "token", StepStatus.COMPLETED, output=f'{{"id":"{token.id}"}}')
+    token_id = new_id("waitpoint")
+    secret = callback_secrets.make(token_id)
+    token = Token(id=token_id, name=key, secret_key=secret.key)
+    live.outbox.batch.extra().tokens.append(TokenRow(token_id, key, wait, tags, secret))
+    output = f'{{"id":"{token_id}","secretKey":{quoted(secret.key)}}}'
+    row = StepRow(key, "token", StepStatus.COMPLETED, output=output)
     future = live.moments.settle(row, None, None, durable=False)
     if future is not None:
         await future

@@ -35,7 +35,14 @@ class WaitToken(models.Model):
     timeout_at = models.DateTimeField(null=True, blank=True)
     output = OrderedJSONField(null=True, blank=True)
     tags = ArrayField(models.TextField(), default=list, blank=True)
-    secret_hash = models.BinaryField(null=True, blank=True)
+    secret_hash = models.BinaryField(
+        null=True, blank=True, help_text="SHA-256 of the secret in its callback address."
+    )
+    secret_key = models.TextField(  # noqa: DJ001 - null: it has no address
+        null=True, blank=True, help_text="The id of the master key that its secret comes from."
+    )
+    idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001 - null: made without
+    idempotency_expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     completed_at = models.DateTimeField(null=True, blank=True)
 
@@ -51,6 +58,10 @@ class WaitToken(models.Model):
                 fields=("run", "step_key"),
                 condition=Q(run__isnull=False),
             ),
+            models.CheckConstraint(
+                name="token_key_expires",
+                condition=Q(idempotency_key=None) | Q(idempotency_expires_at__isnull=False),
+            ),
         )
         indexes = (
             models.Index(
@@ -59,6 +70,16 @@ class WaitToken(models.Model):
                 condition=Q(status="WAITING", timeout_at__isnull=False),
             ),
             models.Index(name="token_alone", fields=("id",), condition=Q(run__isnull=True)),
+            models.Index(
+                name="token_of_workspace",
+                fields=("workspace", "id"),
+                condition=Q(workspace__isnull=False),
+            ),
+            models.Index(
+                name="token_of_key",
+                fields=("idempotency_key", "id"),
+                condition=Q(idempotency_key__isnull=False),
+            ),
         )
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -221,7 +222,8 @@ def _problem(item: Any) -> tuple[str, str]:
 
 _specs: dict[str, NodeSpec] = {}
 _names: dict[str, NodeSpec] = {}
-_loaded = False
+_loaded = _is_loading = False
+_load_lock = threading.RLock()
 
 
 def register(spec: NodeSpec) -> NodeSpec:
@@ -263,11 +265,21 @@ def node(type_: str, *, config: type[NodeConfig], effect: Effect, **options: Any
 
 def load() -> None:
     """Import the built-in types; others register when their app starts."""
-    global _loaded
-    if not _loaded:
-        _loaded = True
-        for module in BUILTIN:
-            import_module(f"executions.nodes.{module}")
+    global _loaded, _is_loading
+    if _loaded:
+        return
+    # The first requests of a web process come at once: none may see a part of the types.
+    with _load_lock:
+        # A module that is being imported may ask for a type itself.
+        if _loaded or _is_loading:
+            return
+        _is_loading = True
+        try:
+            for module in BUILTIN:
+                import_module(f"executions.nodes.{module}")
+            _loaded = True
+        finally:
+            _is_loading = False
 
 
 def find(name: str) -> NodeSpec | None:

@@ -107,7 +107,7 @@ async def human_review(call: NodeCall[HumanReviewConfig]) -> NodeResult:
                 return _answered(call, call.render.value(config.default_value), asked=True)
             raise BadConfig(f"Nobody answered {config.prompt[:100]!r} in time.", code="timeout")
         try:
-            given = _unpacked(answer.output, config.input_type)
+            given = unpacked(answer.output, config.input_type)
             value = await _checked(ctx, f"{label}-check", form, given)
         except Invalid as error:
             # Only a token completed past the door brings such an answer; the question stays open.
@@ -175,12 +175,16 @@ def _verdict(form: Mapping[str, Json], given: Json) -> Json:
         return {"refused": error.message}
 
 
-def _unpacked(output: Json, input_type: str) -> Json:
+def unpacked(output: Json, input_type: str) -> Json:
     """The response inside the envelope some clients send."""
     if isinstance(output, dict) and "response" in output:
         extra = set(output) - {"response", "variableName", "submittedAt"}
         if not extra and ("variableName" in output or input_type != "json"):
             return output["response"]
+    # `wait.completeToken(token, {message})`, or a callback without a body that can be read. Where
+    # JSON is asked for, either is the answer itself.
+    if isinstance(output, dict) and set(output) <= {"message"} and input_type != "json":
+        return output.get("message")
     return output
 
 

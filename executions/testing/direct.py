@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
+from executions import callback_secrets
 from executions.engine.failures import StepFailed, error_value
 from executions.engine.results import ChildResult, Token, TokenResult
 from executions.engine.steps import return_hint
@@ -113,7 +114,9 @@ class DirectContext:
     async def create_token(self, name: str | None = None, **_options: Any) -> Token:
         """A token that the test's `answers` complete."""
         key = self._key("token", name)
-        return Token(id=f"waitpoint_{key}", name=key)
+        token_id = f"waitpoint_{key}"
+        secret = callback_secrets.make(token_id)
+        return Token(id=token_id, name=key, secret_key=secret.key)
 
     async def wait_for_token(self, token: Token | str) -> TokenResult:
         """The test's answer for the token's name."""

@@ -97,7 +97,7 @@ class FakeContext:
         self.run_id = "run_test"
         self.attempt = 1
         self.owner = None
-        self.workspace = None
+        self.workspace: str | None = None
         self._scope = scope
         self._user: asyncio.Task[Any] | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import RequestFactory
 
@@ -110,13 +112,14 @@ def test_a_user_may_in_a_workspace_what_their_role_says():
 def test_scopes_are_read_by_name():
     assert scopes.parse(["read", "cancel"]) == {Scope.READ, Scope.CANCEL}
     assert scopes.parse(["*"]) == EVERY_SCOPE
-    for bad in (["write"], "read", [1]):
+    refused: list[Any] = [["write"], "read", [1]]
+    for bad in refused:
         with pytest.raises(Invalid, match="scope"):
             scopes.parse(bad)
 
 
 def test_options_of_cross_origin_requests_need_no_caller():
-    from executions.api.views import Executions
+    from executions.api.executions import Executions
 
     answer = Executions.as_view()(RequestFactory().options("/api/executions"))
     assert answer.status_code == 200
