@@ -42,6 +42,8 @@ class Example:
     name: str
     description: str
     definition: Json
+    category: str = ""
+    tags: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     problem: str = ""
 
@@ -57,6 +59,22 @@ def load(slug: str) -> Example:
         if example.slug == slug:
             return example
     raise NotFound(f"There is no example {slug!r}.", field="example")
+
+
+def search(
+    *, category: str | None = None, tag: str | None = None, text: str | None = None
+) -> list[Example]:
+    """The examples of a category and with a tag, whose name, description or tags hold the text."""
+    wanted = (text or "").casefold()
+    return [
+        example
+        for example in load_all()
+        if category in (None, example.category)
+        and (tag is None or tag in example.tags)
+        and any(
+            wanted in part.casefold() for part in (example.name, example.description, *example.tags)
+        )
+    ]
 
 
 def unwrap(document: Json) -> tuple[Json, dict[str, Json]]:
@@ -98,9 +116,15 @@ def _load(path: Path) -> Example:
         name=str(wrapper.get("name") or given.get("name") or slug),
         description=str(wrapper.get("description") or given.get("description") or ""),
         definition=definition,
+        category=str(wrapper.get("category") or given.get("category") or ""),
+        tags=_tags(wrapper.get("tags") or given.get("tags")),
         fields=() if graph is None else _fields(graph, wrapper.get("inputs")),
         problem=" ".join(issue.message for issue in issues if issue.severity == "error"),
     )
+
+
+def _tags(value: Json) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _fields(graph: Graph, samples: Json) -> tuple[Field, ...]:

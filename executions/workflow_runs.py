@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.fields.json import KT, KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce
 
@@ -15,7 +17,7 @@ from executions.errors import Invalid, NotFound
 from executions.models import Run, RunEvent, Step
 from executions.orchestrator import orchestrator
 from executions.rules.definition import parse, read
-from executions.rules.ids import has_prefix
+from executions.rules.ids import first_id, has_prefix
 from executions.rules.node_states import (
     NOT_RUN,
     PENDING,
@@ -31,6 +33,9 @@ from executions.rules.statuses import RunStatus
 
 # Of a run that is no workflow's, so many of its latest steps are shown.
 SHOWN_STEPS = 200
+# It runs a workflow as its child, in the step "run".
+TRIGGERED = "triggered-workflow"
+_CLOCK_ERROR = timedelta(days=1)
 
 Json = Any
 
@@ -91,7 +96,8 @@ def payload_of(definition: Json, *, inputs: Json = None, pins: Json = None) -> d
 
 def retrieve_for(caller: Caller, run_id: str) -> Run:
     """The run with its payload and metadata. Raises NotFound also for a run of others."""
-    return _one(caller.visible(Run.objects.select_related("data")), run_id)
+    found = Run.objects.select_related("data", "definition__workflow")
+    return _one(caller.visible(found), run_id)
 
 
 def glance_for(caller: Caller, run_id: str) -> Run:
@@ -102,6 +108,22 @@ def glance_for(caller: Caller, run_id: str) -> Run:
     return _one(caller.visible(Run.objects.all()).only("id", "status", "event_seq"), run_id)
 
 
+def may_read(caller: Caller, run_id: str) -> bool:
+    """Whether a public token was made to read a run: by its id, its task, a tag or its batch."""
+    grants = caller.grants
+    if grants is None or not has_prefix(run_id, "run"):
+        return False
+    if grants.allows("read", "runs", run_id):
+        return True
+    found = caller.visible(Run.objects.filter(pk=run_id))
+    run = found.values("task", "tags", "source").first()
+    return run is not None and (
+        grants.allows("read", "tasks", run["task"])
+        or any(grants.allows("read", "tags", tag) for tag in run["tags"])
+        or (bool(run["source"]) and grants.allows("read", "batch", run["source"]))
+    )
+
+
 def _one(found: QuerySet[Run], run_id: str) -> Run:
     run = found.filter(pk=run_id).first() if has_prefix(run_id, "run") else None
     if run is None:
@@ -109,19 +131,69 @@ def _one(found: QuerySet[Run], run_id: str) -> Run:
     return run
 
 
-def recent(caller: Caller, *, limit: int, after: str | None = None) -> list[Run]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which runs; None means any."""
+
+    workflow: str | None = None
+    """Runs of any version of a stored workflow."""
+    statuses: Sequence[str] | None = None
+    task: str | None = None
+    tag: str | None = None
+    source: str | None = None
+    """The id of the schedule, trigger or batch that started them."""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def recent(
+    caller: Caller, *, limit: int, after: str | None = None, filters: Filters | None = None
+) -> list[Run]:
     """Runs with `workflow_name`, None for other tasks, newest first; `after` ends the last page."""
     found = caller.visible(Run.objects.all())
+    if filters is not None:
+        found = _of_filters(found, filters)
     if after is not None:
         found = found.filter(id__lt=after)
-    return list(
-        found.annotate(
-            workflow_name=Coalesce(
-                KeyTextTransform("workflowName", "data__metadata"),
-                KeyTextTransform("name", KeyTransform("workflowDefinition", "data__payload")),
-            ),
-        ).order_by("-id")[:limit]
+    return list(_briefly(found).order_by("-id")[:limit])
+
+
+def brief_for(caller: Caller, run_id: str) -> Run:
+    """The run as lists have it. Raises NotFound also for a run of others."""
+    return _one(_briefly(caller.visible(Run.objects.all())), run_id)
+
+
+def _briefly(found: QuerySet[Run]) -> QuerySet[Run]:
+    return found.defer("output").annotate(
+        workflow_name=Coalesce(
+            KeyTextTransform("workflowName", "data__metadata"),
+            KeyTextTransform("name", KeyTransform("workflowDefinition", "data__payload")),
+            "definition__workflow__name",
+        ),
+        workflow_id=F("definition__workflow"),
     )
+
+
+def _of_filters(found: QuerySet[Run], filters: Filters) -> QuerySet[Run]:
+    if filters.workflow is not None:
+        found = found.filter(definition__workflow=filters.workflow)
+    if filters.statuses is not None:
+        found = found.filter(status__in=filters.statuses)
+    if filters.task is not None:
+        found = found.filter(task=filters.task)
+    if filters.tag is not None:
+        # The index holds runs with tags only, and has to be told so.
+        found = found.filter(tags__contains=[filters.tag]).exclude(tags=[])
+    if filters.source is not None:
+        found = found.filter(source=filters.source)
+    # Ids tell when they were made, by a clock that may be wrong; they keep the search short.
+    if filters.since is not None:
+        bound = first_id("run", filters.since - _CLOCK_ERROR)
+        found = found.filter(created_at__gte=filters.since, id__gte=bound)
+    if filters.until is not None:
+        bound = first_id("run", filters.until + _CLOCK_ERROR)
+        found = found.filter(created_at__lt=filters.until, id__lt=bound)
+    return found
 
 
 # ---- one run ------------------------------------------------------------------------------------
@@ -139,7 +211,7 @@ def describe(run: Run) -> dict[str, Json]:
     return {
         "executionId": run.id,
         "task": run.task,
-        "workflowName": metadata.get("workflowName") or _name_in(payload),
+        "workflowName": metadata.get("workflowName") or _name_in(payload) or _stored_name(run),
         "status": run.status,
         "isFinal": run.is_final,
         "createdAt": run.created_at.isoformat(),
@@ -159,6 +231,25 @@ def describe(run: Run) -> dict[str, Json]:
         "nodes": nodes_of(run),
         "steps": steps_of(run),
         "cursor": run.event_seq,
+    }
+
+
+def outcome(run: Run) -> dict[str, Json]:
+    """What a run that ended came to, for whoever has waited for it."""
+    return {
+        "executionId": run.id,
+        "status": run.status,
+        "outputs": outputs_of(run),
+        "error": error_of(run),
+        "nodes": {
+            node: {
+                "status": entry["status"],
+                "attempts": entry.get("attempts", 0),
+                "output": entry.get("output"),
+                "error": entry.get("error"),
+            }
+            for node, entry in nodes_of(run).items()
+        },
     }
 
 
@@ -217,11 +308,17 @@ def _step_error(error: Json) -> str | None:
 
 
 def nodes_of(run: Run) -> dict[str, dict[str, Json]]:
-    """Each node's name, type and state, each after those that lead to it; a workflow's only."""
+    """Each node's name, type and state, each after those that lead to it; a workflow's only.
+
+    A run that a trigger started shows those of the workflow that it runs.
+    """
+    if run.task == TRIGGERED:
+        child = Run.objects.select_related("data").filter(parent=run.id, parent_step="run").first()
+        return {} if child is None else nodes_of(child)
     if not is_workflow(run):
         # What some other task gives as `nodes` may be anything.
         return {}
-    known = _nodes_in(run.data.payload)
+    known = _nodes_in(definition_of(run), run.data.payload)
     if isinstance(run.output, dict) and isinstance(run.output.get("nodes"), dict):
         states = run.output["nodes"]
     else:
@@ -252,13 +349,21 @@ def _states_so_far(run: Run) -> dict[str, dict[str, Json]]:
     return states
 
 
-def _nodes_in(payload: Json) -> dict[str, dict[str, Json]]:
-    """The nodes that a payload's definition names; none when it names none that can be read."""
-    if not isinstance(payload, dict) or payload.get("workflowDefinition") is None:
+def definition_of(run: Run) -> Json:
+    """The definition that a run of a workflow goes by: its own, or that of its version."""
+    payload = run.data.payload
+    if isinstance(payload, dict) and payload.get("workflowDefinition") is not None:
+        return payload["workflowDefinition"]
+    return None if run.definition is None else run.definition.definition
+
+
+def _nodes_in(definition: Json, payload: Json) -> dict[str, dict[str, Json]]:
+    """The nodes of a definition; none when there is none that can be read."""
+    if definition is None:
         return {}
-    given = payload.get("pins")
+    given = payload.get("pins") if isinstance(payload, dict) else None
     pinned = frozenset(given) if isinstance(given, dict) else frozenset()
-    graph, _ = read(payload["workflowDefinition"], nodes.find, pinned=pinned)
+    graph, _ = read(definition, nodes.find, pinned=pinned)
     if graph is None:
         return {}
     entries: dict[str, dict[str, Json]] = {}
@@ -274,3 +379,7 @@ def _name_in(payload: dict[str, Json]) -> str | None:
     definition = payload.get("workflowDefinition")
     name = definition.get("name") if isinstance(definition, dict) else None
     return str(name) if name else None
+
+
+def _stored_name(run: Run) -> str | None:
+    return None if run.definition is None else run.definition.workflow.name

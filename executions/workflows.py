@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, Max, Q, QuerySet
+from django.db.models.functions import Now
 
 from executions import nodes, workspaces
 from executions.errors import Conflict, Invalid, NotFound
@@ -57,23 +58,30 @@ def save_workflow(
         raise Invalid("A workflow needs a name.", field="name")
     graph = parse(definition, nodes.find)
     workspace = workspaces.place_of(owner, workspace)
-    mine = Workflow.objects.filter(name=name, workspace=workspace)
-    try:
-        with transaction.atomic():
+    mine = Workflow.objects.filter(name=name, workspace=workspace, deleted_at=None)
+    with transaction.atomic():
+        workflow = mine.select_for_update().first()
+        if workflow is None:
+            # Of two first saves at one moment the later one waits here, and finds the other's.
+            made = Workflow(
+                id=new_id("workflow"), name=name, description=graph.description,
+                owner_id=owner, workspace_id=workspace,
+            )  # fmt: skip
+            Workflow.objects.bulk_create([made], ignore_conflicts=True)
             workflow = mine.select_for_update().first()
-            if workflow is None:
-                workflow = Workflow.objects.create(
-                    id=new_id("workflow"), name=name, description=graph.description,
-                    owner_id=owner, workspace_id=workspace,
-                )  # fmt: skip
-            latest = workflow.versions.aggregate(last=Max("number"))["last"] or 0
-            return WorkflowVersion.objects.create(
-                id=new_id("version"), workflow=workflow, number=latest + 1, definition=definition
-            )
-    except IntegrityError as error:
-        raise Conflict(
-            f"The workflow {name!r} was saved by someone else at the same moment; save again."
-        ) from error
+        if workflow is None:
+            raise Conflict(f"The workflow {name!r} was deleted at the same moment; save again.")
+        return add_version(workflow, definition)
+
+
+def add_version(workflow: Workflow, definition: Json) -> WorkflowVersion:
+    """Stores the next version of a workflow whose row the caller has locked."""
+    latest = workflow.versions.aggregate(last=Max("number"))["last"] or 0
+    version = WorkflowVersion.objects.create(
+        id=new_id("version"), workflow=workflow, number=latest + 1, definition=definition
+    )
+    Workflow.objects.filter(pk=workflow.pk).update(updated_at=Now())
+    return version
 
 
 def import_workflow(
@@ -85,24 +93,34 @@ def import_workflow(
     """
     workspace = workspaces.place_of(owner, workspace)
     newest = (
-        WorkflowVersion.objects.filter(workflow__name=name, workflow__workspace=workspace)
+        WorkflowVersion.objects.filter(
+            workflow__name=name, workflow__workspace=workspace, workflow__deleted_at=None
+        )
         .select_related("workflow")
         .order_by("-number")
         .first()
     )
-    if newest is not None and _text(newest.definition) == _text(definition):
+    if newest is not None and is_same(newest.definition, definition):
         return newest, False
     return save_workflow(name, definition, owner=owner, workspace=workspace), True
 
 
-def _text(definition: Json) -> str:
-    """The definition with the order of its nodes, which means something."""
-    return json.dumps(definition, ensure_ascii=False)
+def is_same(one: Json, other: Json) -> bool:
+    """Whether two definitions are one, with the order of their nodes, which means something."""
+    return json.dumps(one, ensure_ascii=False) == json.dumps(other, ensure_ascii=False)
 
 
-def load_definition(workflow_id: str) -> Json:
-    """The newest version of a workflow, or a version by its own id: {definition, versionId, …}."""
-    version = _version(WorkflowVersion.objects.all(), workflow_id)
+def load_definition(workflow_id: str, workspace: str | None = None) -> Json:
+    """The newest version of a workflow, or a version by its own id: {definition, versionId, …}.
+
+    For a run of a workspace only what is the workspace's own, or shared; what has been deleted
+    meanwhile, too. Raises NotFound.
+    """
+    found = WorkflowVersion.objects.all()
+    if workspace is not None:
+        own = Q(workflow__workspace=workspace) | Q(workflow__workspace=None)
+        found = found.filter(own)
+    version = _version(found, workflow_id)
     return {
         "definition": version.definition,
         "versionId": version.pk,
@@ -163,7 +181,7 @@ def _check_depth(run: Run, limit: int) -> None:
 def _open_to(workspace: str | None) -> QuerySet[WorkflowVersion]:
     shared = Q(workflow__workspace=None)
     mine = shared if workspace is None else Q(workflow__workspace=workspace) | shared
-    return WorkflowVersion.objects.filter(mine)
+    return WorkflowVersion.objects.filter(mine, workflow__deleted_at=None)
 
 
 def _version(among: QuerySet[WorkflowVersion], reference: str) -> WorkflowVersion:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import SEEK_END
 from typing import Any, ClassVar
 
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
 from rest_framework import serializers, status
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import BasePermission
@@ -36,17 +39,30 @@ class HasScope(BasePermission):
                 raise ScopeMissing("This public token was not made for that.")
             return True
         wanted = view.scopes.get(str(request.method))
-        # A method without an entry is one the view does not have: 405 says so.
+        # A method of no entry is one that the view does not have: 405 says so.
         if wanted is not None:
             caller.require(wanted)
         return True
 
 
-class ApiView(APIView):
-    """A view that says, for each of its methods, which scope it takes."""
+class MeasuredView(APIView):
+    """A view whose bodies may come in chunks, of no length that is told beforehand."""
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """The request with the length of its body; without one it would be taken for none."""
+        if isinstance(request, ASGIRequest) and not request.META.get("CONTENT_LENGTH"):
+            # The server has all of it in a file by now.
+            stream = request._stream
+            request.META["CONTENT_LENGTH"] = str(stream.seek(0, SEEK_END))
+            stream.seek(0)
+        return super().initialize_request(request, *args, **kwargs)
+
+
+class ApiView(MeasuredView):
+    """A view that says, for each of its methods, which scope it takes; None: any caller may."""
 
     permission_classes = (HasScope,)
-    scopes: ClassVar[Mapping[str, Scope]] = {}
+    scopes: ClassVar[Mapping[str, Scope | None]] = {}
     caller: Caller
 
     def public_access(self, request: Request, **kwargs: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from executions.models.fields import IdField, OrderedJSONField
@@ -32,9 +33,21 @@ class Workflow(models.Model):
         help_text="None: shared by the whole installation.",
     )
     created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, help_text="Its versions stay: runs point at them."
+    )
 
     class Meta:
         ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                name="workflow_name_once",
+                fields=("workspace", "name"),
+                condition=Q(deleted_at__isnull=True),
+                nulls_distinct=False,
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name

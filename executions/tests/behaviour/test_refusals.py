@@ -12,9 +12,9 @@ from executions import nodes, workflow_runs, workflows
 from executions.errors import FlowMaestroError
 from executions.models import Run, Workflow, WorkflowVersion
 from executions.rules.definition import InvalidDefinition, read
+from executions.tests.callers import Caller
 from executions.tests.flows import flow
 from executions.tests.people import person
-from executions.tests.test_api import Caller
 
 IF = ("conditional", {"leftValue": "1", "rightValue": "1"})
 

@@ -1,0 +1,1 @@
+"""What comes in over HTTP and what goes out, a module per noun; services decide what it means."""
