@@ -9,3 +9,21 @@ class TriggersConfig(AppConfig):
     """The app `triggers`: what starts runs from outside."""
 
     name = "triggers"
+
+    def ready(self) -> None:
+        """Adds what the engine does for this app."""
+        from executions import connections, duties, roles
+        from triggers import (
+            checks,  # noqa: F401
+            permissions,
+            tidying,
+        )
+        from triggers.schedules import doctor, ticks
+        from triggers.webhooks import sealing
+
+        roles.register(self, permissions.ROLES)
+        duties.register(ticks.DUTY)
+        doctor.register()
+        duties.register(tidying.duty())
+        tidying.register_with_prune()
+        connections.also_sealed("webhooks", sealing.rewrap)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any, NotRequired, TypedDict
 
 from executions import workflows
 from executions.engine.context import Context
@@ -13,14 +14,31 @@ from executions.registry import task
 from executions.rules.retry import NO_RETRY, Retry
 
 Json = Any
+Finder = Callable[[dict[str, Json], str], dict[str, Json] | None]
+
+_finders: list[Finder] = []
+
+
+def finds_triggers(finder: Finder) -> Finder:
+    """Registers what finds the trigger that a schedule's payload means, for a run's id.
+
+    It gives the payload of a triggered workflow, or {"skipped": why nothing is to run}.
+    """
+    if finder not in _finders:
+        _finders.append(finder)
+    return finder
 
 
 class TriggeredResult(TypedDict):
-    """What came of a triggered workflow. `executionId` is the id of the run of the workflow."""
+    """What came of a triggered workflow. `executionId` is the id of the run of the workflow.
+
+    `skipped` says why there is none.
+    """
 
     success: bool
-    executionId: str
+    executionId: NotRequired[str]
     outputs: dict[str, Json]
+    skipped: NotRequired[str]
 
 
 @task("triggered-workflow", retry=NO_RETRY)
@@ -28,8 +46,15 @@ async def triggered_workflow(payload: dict[str, Json], ctx: Context) -> Triggere
     """Prepares a run of `payload["workflowId"]`, waits for it and records its result.
 
     `triggerPayload` becomes the workflow's inputs; `triggerId` and `triggerName` say who asked. A
-    workflow that fails makes this run fail with the same message and outputs.
+    workflow that fails makes this run fail with the same message and outputs. The payload of a
+    schedule means the trigger that it belongs to.
     """
+    if payload.get("workflowId") is None and ("scheduleId" in payload or "externalId" in payload):
+        # Its note that the trigger fired is written once, with the step.
+        payload = await ctx.step("find", find_trigger, payload, ctx.run_id, transactional=True)
+        if "skipped" in payload:
+            ctx.metadata.set("status", "skipped")
+            return {"success": True, "outputs": {}, "skipped": payload["skipped"]}
     workflow_id = payload.get("workflowId")
     if not isinstance(workflow_id, str):
         raise Invalid("workflowId names the workflow to run.", field="payload.workflowId")
@@ -57,6 +82,15 @@ async def triggered_workflow(payload: dict[str, Json], ctx: Context) -> Triggere
         failed = {"success": False, "executionId": child.run_id, "outputs": outputs}
         raise WorkflowFailed(message, {**failed, "error": message})
     return {"success": True, "executionId": child.run_id, "outputs": outputs}
+
+
+def find_trigger(payload: dict[str, Json], run_id: str) -> Json:
+    """What the trigger of a schedule wants to be run, or why nothing is."""
+    for finder in _finders:
+        found = finder(payload, run_id)
+        if found is not None:
+            return found
+    return {"skipped": "No trigger belongs to this schedule."}
 
 
 def prepare(workflow_id: str, run_id: str) -> Json:

@@ -1,0 +1,1 @@
+"""Triggers, schedules, webhooks and events over HTTP."""
