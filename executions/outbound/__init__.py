@@ -206,6 +206,9 @@ async def _send(
             if isinstance(error, httpcore.LocalProtocolError):
                 raise OutboundRefused(f"The request is not valid HTTP: {error}.") from error
             raise OutboundFailed(f"{_shown(url)} could not be reached: {error}.") from error
+        except (httpx.InvalidURL, httpx.RemoteProtocolError) as error:
+            # The library looks at where a redirect leads, though it is not asked to follow.
+            raise OutboundRefused(f"{_shown(url)} redirects to no valid address.") from error
         except (httpcore.TimeoutException, OSError, zlib.error) as error:
             raise OutboundFailed(f"{_shown(url)} failed: {error}.") from error
         except (UnicodeError, ValueError) as error:

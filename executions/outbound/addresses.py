@@ -16,6 +16,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+# Set aside long ago, and still routed inside some networks: site-local addresses, and the relays
+# that carry IPv6 over IPv4.
+_SET_ASIDE = (ipaddress.ip_network("fec0::/10"), ipaddress.ip_network("192.88.99.0/24"))
 # Addresses that resolvers accept beside the usual four numbers: 127.1, 0x7f000001, 017700000001.
 _ODD_LITERAL = re.compile(r"(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}\.?", re.IGNORECASE)
 
@@ -73,6 +76,7 @@ def is_public(address: Address) -> bool:
         and not address.is_unspecified
         and not address.is_link_local
         and not address.is_loopback
+        and not any(address in network for network in _SET_ASIDE)
     )
 
 
