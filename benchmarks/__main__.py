@@ -82,6 +82,8 @@ def _gather(
     everything = frozenset(WORKLOADS)
     # More workers than two is a question to ours alone, and no peer runs definitions.
     for_peers = everything - {"SCALING", "WF200", "LOOP10K"}
+    # A library has no door of its own.
+    without_a_door = for_peers - {"HTTP"}
     python = Path(sys.executable)
     contenders = [
         Contender(
@@ -109,7 +111,7 @@ def _gather(
                 module=PEERS[peer],
                 python=installed.python,
                 place=_place(peer, work_dir, postgres, installed.server_binary),
-                workloads=for_peers,
+                workloads=without_a_door if peer == "dbos" else for_peers,
             )
         )
     return contenders, absent

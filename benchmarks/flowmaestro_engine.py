@@ -1,5 +1,6 @@
 """FlowMaestro as a contender: its cluster of worker processes, runs triggered from here."""
 
+import json
 import os
 import sys
 import time
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import django
 
 from benchmarks.flowmaestro_flows import WorkflowRuns
-from benchmarks.processes import Background, wait_until
+from benchmarks.http_load import request
+from benchmarks.peers.http import Connection
+from benchmarks.processes import Background, free_port, wait_until
+from benchmarks.serving import Door
 from benchmarks.workloads import WORKERS, LongRun, Place, Timeline
 
 if TYPE_CHECKING:
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 """The most that one batch may hold."""
+UNREACHED = 100_000_000
+"""Requests a minute that no load reaches."""
+READ_RUNS = 20
+"""Runs that are read over HTTP, in turn."""
 SETTLE_SECONDS = 0.06
 POLL_SECONDS = 0.01
 RESULT_SECONDS = 300
@@ -34,6 +42,7 @@ class FlowMaestro(WorkflowRuns):
         self.version = f"this checkout, Django {django.__version__}"
         self._place = place
         self._cluster: Background | None = None
+        self._web: Background | None = None
 
     def start(self) -> None:
         """Migrate, then start the cluster and wait until both workers have reported."""
@@ -71,10 +80,49 @@ class FlowMaestro(WorkflowRuns):
         wait_until(are_ready, what="FlowMaestro's workers")
 
     def stop(self) -> None:
-        """Stop the cluster."""
-        if self._cluster:
-            self._cluster.stop()
-            self._cluster = None
+        """Stop the cluster, and the web server where there is one."""
+        for process in (self._web, self._cluster):
+            if process:
+                process.stop()
+        self._web = self._cluster = None
+
+    def open_door(self) -> Door:
+        """`manage.py up --web` beside the workers, a key, and some runs that have ended.
+
+        Requests are counted as ever; only the limit is out of reach.
+        """
+        port = free_port()
+        work_dir = Path(self._place.work_dir)
+        self._web = web = Background(
+            [sys.executable, MANAGE, "up", "--web"],
+            log=work_dir / "web.log",
+            env={"PORT": str(port), "FLOWMAESTRO_RATE_LIMIT_KEY": str(UNREACHED)},
+        )
+
+        def answers() -> bool:
+            web.check()
+            try:
+                connection = Connection(port)
+            except OSError:
+                return False
+            connection.close()
+            return True
+
+        wait_until(answers, what="FlowMaestro's web server")
+        key = json.loads((work_dir / "credentials.json").read_text())["api_key"]
+        handles = [self._trigger("bench-sequence", {"steps": 1}) for _ in range(READ_RUNS)]
+        for handle in handles:
+            self._output(handle)
+        body = json.dumps({"payload": {"steps": 0}})
+        path = "/api/v1/tasks/bench-sequence/trigger"
+        return Door(
+            port=port,
+            trigger=request("POST", path, port=port, bearer=key, body=body),
+            retrieve=[
+                request("GET", f"/api/v3/runs/{handle.id}", port=port, bearer=key)
+                for handle in handles
+            ],
+        )
 
     def restart(self, workers: int) -> None:
         """Another cluster, with that many workers."""

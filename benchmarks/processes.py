@@ -1,6 +1,7 @@
 """Worker processes of a contender: started, waited for, stopped; never anybody else's."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -71,3 +72,9 @@ def wait_until(
 def python_module(module: str, *arguments: str) -> list[str]:
     """The command that runs a module with this interpreter."""
     return [sys.executable, "-m", module, *arguments]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Protocol
 
-from benchmarks import usage, workflows
+from benchmarks import serving, usage, workflows
 
 Series = dict[str, list[float]]
 """Samples by row; the key `""` is the workload's own figure, other keys name its detail rows."""
@@ -40,6 +40,7 @@ class Sizes:
     rounds: int = 10_000
     rest_seconds: float = 10.0
     repeat_seconds: float = 3.0
+    load_seconds: float = 5.0
 
 
 FULL = Sizes()
@@ -53,6 +54,7 @@ QUICK = Sizes(
     rounds=200,
     rest_seconds=0.3,
     repeat_seconds=0.0,
+    load_seconds=0.5,
 )
 
 
@@ -366,6 +368,14 @@ WORKLOADS = {
                 "crash at nine tenths, to the next round": "s",
                 "memory of all workers": "MiB",
             },
+        ),
+        Workload(
+            id="HTTP",
+            title="triggers over HTTP, 8 clients at once",
+            unit="requests/s",
+            measure=serving.measure_http,
+            units=serving.units(),
+            fills=True,
         ),
         Workload(
             id="SCALING",

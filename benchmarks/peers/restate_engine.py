@@ -9,11 +9,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from benchmarks.http_load import request
 from benchmarks.peers.http import Connection
 from benchmarks.processes import Background, python_module, wait_until
+from benchmarks.serving import Door
 from benchmarks.workloads import WORKERS, LongRun, Place, Timeline
 
 SENDERS = 16
+READ_RUNS = 20
 SETTLE_SECONDS = 0.08
 
 
@@ -113,6 +116,23 @@ class Restate:
             what="Restate's parked runs",
             seconds=300,
             every=0.5,
+        )
+
+    def open_door(self) -> Door:
+        """The server's own ingress: one-way sends, and the outputs of some that have ended."""
+        port = self._ingress_port
+        ids = [
+            self._ingress.post("/hot/sequence/send", 1)["invocationId"] for _ in range(READ_RUNS)
+        ]
+        for invocation in ids:
+            self._ingress.get(f"/restate/invocation/{invocation}/attach")
+        return Door(
+            port=port,
+            trigger=request("POST", "/hot/sequence/send", port=port, body="0"),
+            retrieve=[
+                request("GET", f"/restate/invocation/{invocation}/output", port=port)
+                for invocation in ids
+            ],
         )
 
     def database_backend(self) -> int | None:

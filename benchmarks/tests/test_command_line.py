@@ -19,7 +19,7 @@ def test_an_unknown_workload_is_refused_with_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         parse_options(["--only", "W9"])
 
-    assert "W9: choose from LOOP10K, SCALING, W1, W2" in capsys.readouterr().err
+    assert "W9: choose from HTTP, LOOP10K, SCALING, W1, W2" in capsys.readouterr().err
 
 
 def test_a_file_that_could_not_be_written_is_refused_before_the_measuring(capsys, tmp_path):
