@@ -25,14 +25,28 @@ for _name in [name for name in os.environ if name.startswith("FLOWMAESTRO_")]:
         del os.environ[_name]
 os.environ["FLOWMAESTRO_DATA_DIR"] = str(DATA_DIR)
 os.environ["FLOWMAESTRO_SECRET_KEY"] = "only-for-tests-" + "0123456789" * 5
+# Tests are faster than people; those about limits set them.
+for _name in ("KEY", "ADDRESS", "WEBHOOK", "LOGIN"):
+    os.environ[f"FLOWMAESTRO_RATE_LIMIT_{_name}"] = "0"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flowmaestro.settings")
 
 
 # Here and not in a hook: the conftest files of the apps import models when they are loaded.
 django.setup()
 
+from django.conf import settings  # noqa: E402
+from django.contrib.auth.hashers import PBKDF2PasswordHasher  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import TransactionTestCase  # noqa: E402
+
+
+class QuickHasher(PBKDF2PasswordHasher):
+    """A password that any server checks, made in no time: tests make many people."""
+
+    iterations = 1
+
+
+settings.PASSWORD_HASHERS = [f"{__name__}.QuickHasher", *settings.PASSWORD_HASHERS]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -70,6 +70,7 @@ async def _prepare(payload: Json, ctx: Any) -> tuple[Graph, dict[str, Pin], Mapp
                 "definition",
                 workflows.load_definition,
                 workflow_id,
+                ctx.workspace,
                 retry=Retry(non_retryable=("not_found",)),
             )
             definition = found["definition"]

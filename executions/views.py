@@ -93,7 +93,7 @@ def answer_review(request: HttpRequest, run_id: str) -> HttpResponse:
     run = workflow_runs.retrieve_for(access.of_user(request.user), run_id)
     token, response = request.POST.get("token_id"), request.POST.get("response", "")
     try:
-        reviews.answer(run.id, response, token_id=token or None)
+        reviews.answer(run.id, response, token_id=token or None, actor=Actor.of(request.user))
     except FlowMaestroError as error:
         if isinstance(error, NotFound):
             raise

@@ -5,14 +5,14 @@ They stay empty here, and its lists would unpickle whatever a row holds.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.admin.exceptions import NotRegistered
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule, Success
-from unfold.admin import ModelAdmin
 
+from executions.admin.acts import Act, ActingAdmin
+from flowmaestro import keys
 from flowmaestro.models import ApiKey
 
 for _model in (Failure, OrmQ, Schedule, Success):
@@ -22,43 +22,29 @@ for _model in (Failure, OrmQ, Schedule, Success):
         continue
 
 
+def _revoke(key: int, data: dict[str, Any], **who: Any) -> None:
+    keys.revoke(key, **who)
+
+
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(ActingAdmin):
     """Looks at keys and revokes them; the key itself is nowhere."""
 
+    acts = (
+        Act(
+            name="revoke", label="Revoke", permission="flowmaestro.change_apikey",
+            explains="The key, and every public token signed with it, is useless from now on.",
+            done="Revoked", do=_revoke, for_many=True, is_grave=True,
+            is_offered=lambda key: key.revoked_at is None,
+        ),
+    )  # fmt: skip
     list_display = (
-        "name",
-        "prefix",
-        "user",
-        "workspace",
-        "scopes",
-        "created_at",
-        "last_used_at",
+        "id", "name", "prefix", "user", "workspace", "scopes", "created_at", "last_used_at",
         "revoked_at",
-    )
+    )  # fmt: skip
     list_select_related = ("user", "workspace")
-    search_fields = ("name", "prefix")
-    actions = ("revoke",)
-    exclude = ("key_hash", "sealed", "wrapped_key", "sealed_with")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """A key is shown once, where it is issued; a form cannot do that."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Keys are looked at, not edited."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """A revoked key stays on record."""
-        return False
-
-    @admin.action(description="Revoke the selected API keys", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Make the keys useless from now on."""
-        count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
-        self.message_user(request, f"{count} API keys were revoked.")
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Whoever may change keys in principle may revoke them."""
-        return request.user.has_perm("flowmaestro.change_apikey")
+    search_fields = ("name__icontains", "prefix__startswith")
+    fields = (
+        "id", "name", "prefix", "user", "workspace", "all_workspaces", "scopes", "created_at",
+        "last_used_at", "revoked_at",
+    )  # fmt: skip

@@ -11,5 +11,10 @@ class FlowmaestroConfig(AppConfig):
     name = "flowmaestro"
 
     def ready(self) -> None:
-        """Register the start-up checks."""
-        from flowmaestro import checks  # noqa: F401
+        """Register the start-up checks, what this app keeps sealed, and what it lets workers do."""
+        from executions import connections, duties
+        from flowmaestro import checks, keys, tidying  # noqa: F401
+
+        connections.also_sealed("API keys", keys.rewrap)
+        duties.register(tidying.duty())
+        tidying.register_with_prune()

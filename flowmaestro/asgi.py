@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
+import django
 from channels.routing import ProtocolTypeRouter
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flowmaestro.settings")
+django.setup(set_prefix=False)
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+from django.conf import settings  # noqa: E402
+
+from flowmaestro.serving import Handler  # noqa: E402
+
+application = ProtocolTypeRouter({"http": Handler(settings.FLOWMAESTRO.WEB_THREADS)})

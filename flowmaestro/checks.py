@@ -1,11 +1,13 @@
-"""Start-up checks of the database: `manage.py check --database default`, and `up` by itself."""
+"""Start-up checks: of the database (`manage.py check --database default`, and `up` by itself), and
+of settings that do not go together (`manage.py check --deploy`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections
 
 LOWEST_POSTGRESQL = 160000
@@ -58,3 +60,55 @@ def _vector_errors(version: str | None) -> list[CheckMessage]:
 
 def _error(number: int, message: str, hint: str | None = None) -> Error:
     return Error(message, hint=hint, id=f"flowmaestro.E00{number}")
+
+
+# ---- settings -----------------------------------------------------------------------------------
+
+
+@register(Tags.security, deploy=True)
+def check_exposure(**_: Any) -> list[CheckMessage]:
+    """Warnings for settings that are right by themselves, and not beside others."""
+    options = settings.FLOWMAESTRO
+    is_https = settings.PUBLIC_URL.startswith("https://")
+    is_local = settings.HOST in ("127.0.0.1", "::1", "localhost")
+    found: list[CheckMessage] = []
+    if is_https and not is_local and not options.TRUSTED_PROXIES:
+        found.append(
+            _warning(
+                5,
+                f"The server listens on {settings.HOST} behind a proxy, and trusts none but one "
+                "on this host: every request counts as the proxy's own.",
+                "Name the proxy in FLOWMAESTRO_TRUSTED_PROXIES.",
+            )
+        )
+    if not is_https:
+        found.append(
+            _warning(
+                6,
+                "FLOWMAESTRO_PUBLIC_URL is not https: passwords and keys travel in the open.",
+                "Put a proxy with a certificate in front, and name its https address.",
+            )
+        )
+    if not options.RATE_LIMIT_LOGIN or not options.RATE_LIMIT_ADDRESS:
+        found.append(
+            _warning(
+                7,
+                "Nothing limits how often passwords and keys are tried out.",
+                "Set FLOWMAESTRO_RATE_LIMIT_LOGIN and FLOWMAESTRO_RATE_LIMIT_ADDRESS above 0.",
+            )
+        )
+    plain = [origin for origin in settings.CORS_ORIGINS if origin.startswith("http://")]
+    if is_https and plain:
+        found.append(
+            _warning(
+                8,
+                f"FLOWMAESTRO_CORS_ORIGINS lets {plain[0]} use sessions, which anybody on the way "
+                "can pass themselves off as.",
+                "List https origins only.",
+            )
+        )
+    return found
+
+
+def _warning(number: int, message: str, hint: str) -> Warning:
+    return Warning(message, hint=hint, id=f"flowmaestro.W00{number}")

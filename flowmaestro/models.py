@@ -1,4 +1,4 @@
-"""What belongs to the whole project: API keys."""
+"""What belongs to the whole project: API keys, and what is left of callers' budgets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from django.utils import timezone
 from executions import workspaces
 from executions.access import Caller
 from executions.connections import envelope
+from executions.connections.envelope import Envelope
 from executions.errors import Conflict
 from executions.models import Membership
+from executions.planned import Planned
 from executions.rules.scopes import EVERY_SCOPE, SCOPES_OF, Role, parse
 from executions.rules.values import plain_text
 
@@ -81,8 +83,8 @@ class ApiKey(models.Model):
         and Conflict where the user may not have such a key.
         """
         parse(scopes)
-        home = workspaces.place_of(user.pk, workspace)
-        _check_reach(user, str(home), all_workspaces=all_workspaces)
+        home = str(workspaces.place_of(user.pk, workspace))
+        _check_reach(user, home, all_workspaces=all_workspaces)
         key = KEY_PREFIX + secrets.token_urlsafe(32)
         row = cls(
             name=plain_text(name, field="name", limit=100),
@@ -103,7 +105,7 @@ class ApiKey(models.Model):
     @classmethod
     def find(cls, key: str) -> ApiKey | None:
         """The row of a usable key with its user; None for one unknown, revoked or of no use."""
-        return cls.usable().filter(key_hash=cls.hash_of(key)).first()
+        return next(iter(_by_hash(cls.hash_of(key))), None)
 
     @classmethod
     def usable(cls) -> models.QuerySet[ApiKey]:
@@ -134,18 +136,26 @@ class ApiKey(models.Model):
 
     def reveal(self) -> str:
         """The key itself, to check a signature. Raises KeyMissing, or NotGenuine."""
-        sealed = envelope.Envelope(
+        return envelope.unseal(self.as_sealed, row=self.key_hash, provider=SEAL)["key"]
+
+    @property
+    def as_sealed(self) -> Envelope:
+        """The key as it is stored, for who has the master key."""
+        return Envelope(
             sealed=bytes(self.sealed or b""),
             wrapped_key=bytes(self.wrapped_key or b""),
             key_id=self.sealed_with,
         )
-        return envelope.unseal(sealed, row=self.key_hash, provider=SEAL)["key"]
 
     def note_use(self) -> None:
         """Remember that the key was used, at most once a minute."""
         now = timezone.now()
         if self.last_used_at is None or self.last_used_at < now - timedelta(minutes=1):
             type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+
+
+# Every request of the API asks this.
+_by_hash = Planned(lambda key_hash: ApiKey.usable().filter(key_hash=key_hash), str)
 
 
 def _check_reach(user: Any, workspace: str, *, all_workspaces: bool) -> None:
@@ -157,3 +167,21 @@ def _check_reach(user: Any, workspace: str, *, all_workspaces: bool) -> None:
         )
     if not is_staff and workspaces.role_of(user.pk, workspace) is None:
         raise Conflict(f"{user} is no member of that workspace.", field="workspace")
+
+
+class RateLimit(models.Model):
+    """A budget in use: `throttles` reads and writes it. Times are seconds since 1970.
+
+    The table is not logged: after a crash of the database, budgets begin afresh.
+    """
+
+    key = models.TextField(primary_key=True)
+    whole_at = models.FloatField(help_text="When the budget is whole again.")
+    is_allowed = models.BooleanField(help_text="Whether the last request was let through.")
+    at = models.FloatField(help_text="When it came.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.key

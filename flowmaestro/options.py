@@ -41,6 +41,8 @@ class Options:
     ERROR_LIMIT: int = 64 * KB
     BATCH_LIMIT: int = 1000
     """Runs that one batch may start."""
+    WAITING_REQUESTS: int = 200
+    """Requests of one web process that may wait for their run at once; further ones do not."""
     TASK_MODULES: tuple[str, ...] = ()
     """Modules beside the apps' own `tasks` that register tasks."""
     TEMPLATE_ENV: tuple[str, ...] = ()
@@ -56,6 +58,24 @@ class Options:
     """Runs that were completed, cancelled or expired so long ago are removed."""
     RETENTION_FAILED_DAYS: int = 90
     """The same for runs that failed, crashed or ran out of time."""
+    WEBHOOK_LOG_DAYS: int = 14
+    """Requests to webhooks are kept in their log for so long."""
+    WEBHOOK_ONCE_DAYS: int = 30
+    """A delivery or an event that comes again within this time starts nothing more."""
+    WEB_THREADS: int = 8
+    """Requests that the web server computes at a time, each on a connection of its own."""
+    RATE_LIMIT_KEY: int = 1500
+    """Requests a minute of one API key, public token or signed-in user; 0 is no limit."""
+    RATE_LIMIT_ADDRESS: int = 300
+    """Requests a minute of one address that do not say who calls, or say it wrongly."""
+    RATE_LIMIT_WEBHOOK: int = 1500
+    """Requests a minute to one webhook."""
+    RATE_LIMIT_LOGIN: int = 10
+    """Attempts a minute to sign in to one account from one address."""
+    RATE_LIMIT_BURST_SECONDS: float = 30.0
+    """How much of that may come at once: so many seconds' worth."""
+    TRUSTED_PROXIES: tuple[str, ...] = ()
+    """Addresses and networks whose X-Forwarded-For says where a request comes from."""
     DEBUG_RUNS: bool = False
     """Warn when a task waits outside its context."""
 
@@ -75,7 +95,8 @@ def _read(field: str, default: object) -> object:
     if isinstance(default, bool):
         return env.boolean(name, default)
     if isinstance(default, int):
-        return env.integer(name, default, minimum=1)
+        # Only a rate has a use for zero: no limit.
+        return env.integer(name, default, minimum=0 if field.startswith("RATE_LIMIT_") else 1)
     if isinstance(default, float):
         # Intervals that must pass in a moment for tests may be short, but none may be zero or less.
         return env.number(name, default, minimum=0.05)

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flowmaestro import embedded, encryption_keys, env, secret_files
+from flowmaestro import (
+    __version__,
+    addresses,
+    embedded,
+    encryption_keys,
+    env,
+    secret_files,
+)
 from flowmaestro.options import Options
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -35,9 +42,26 @@ ALLOWED_HOSTS = [
     str(urlsplit(PUBLIC_URL).hostname),
 ]
 _https = PUBLIC_URL.startswith("https://")
-CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+# Pages of these origins may use the API with the session's cookie; with a bearer, any page may.
+CORS_ORIGINS = addresses.origins(
+    "FLOWMAESTRO_CORS_ORIGINS", env.listing("FLOWMAESTRO_CORS_ORIGINS")
+)
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL, *CORS_ORIGINS]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_SSL_REDIRECT = _https
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+# Workflows call the installation they run in by these, past the proxy that has the certificate.
+OWN_HOSTS = frozenset(f"{host}:{PORT}" for host in ("127.0.0.1", "localhost"))
+SECURE_HSTS_SECONDS = (
+    env.integer("FLOWMAESTRO_HSTS_SECONDS", 30 * 24 * 3600, maximum=2 * 366 * 24 * 3600)
+    if _https
+    else 0
+)
+# Other hosts below this one, and lists that browsers carry, are for the owner of the domain to
+# decide: browsers forget neither.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -54,6 +78,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "channels",
     "django_q",
     "django_celery_beat",
@@ -64,7 +90,9 @@ INSTALLED_APPS = [
     "flowmaestro",
 ]
 MIDDLEWARE = [
+    "flowmaestro.middleware.EdgeMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "flowmaestro.cors.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -105,6 +133,11 @@ LOGIN_REDIRECT_URL = "/"
 # --- The engine ------------------------------------------------------------------------------
 
 FLOWMAESTRO = Options.from_env(DATA_DIR)
+# Behind https there is a proxy; unless said otherwise it is one on this host.
+TRUSTED_PROXIES = addresses.networks(
+    "FLOWMAESTRO_TRUSTED_PROXIES",
+    FLOWMAESTRO.TRUSTED_PROXIES or (("127.0.0.1", "::1") if _https else ()),
+)
 
 # --- Database: PostgreSQL, an outside one or the embedded one in the data directory ---------
 
@@ -127,8 +160,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         "ENGINE": "django.db.backends.postgresql",
         **_database,
         "OPTIONS": {**_patience, **_database.get("OPTIONS", {})},
-        # ASGI runs each request's queries on whatever thread is free; a kept connection per
-        # thread would idle there (django/channels#871).
+        # A kept connection would idle in every thread that ever asked something
+        # (django/channels#871); the few threads of `serving` look after theirs.
         "CONN_MAX_AGE": 0,
     }
 }
@@ -170,12 +203,34 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "flowmaestro.api.ApiKeyAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "flowmaestro.api.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["flowmaestro.api.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["flowmaestro.api.BoundedJSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["flowmaestro.api.AddressThrottle"],
     "EXCEPTION_HANDLER": "flowmaestro.api.handle_error",
+    "DEFAULT_SCHEMA_CLASS": "executions.api.schema.ApiSchema",
+}
+# What counts requests; lower apps find it by this name.
+RATE_LIMITER = "flowmaestro.throttles.charge"
+# What signs public tokens for clients that hold no key; lower apps find it by this name.
+PUBLIC_TOKEN_SIGNER = "flowmaestro.public_tokens.sign"
+SPECTACULAR_SETTINGS = {
+    "TITLE": "FlowMaestro",
+    "VERSION": __version__,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # From our own static files: the page needs no other host.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
+    "SCHEMA_PATH_PREFIX": "/api",
+    # What goes in may be stricter than what comes out: a text that is not empty.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": ["flowmaestro.openapi.add_errors"],
+    # `manage.py check --deploy` need not build the document; a test does.
+    "ENABLE_DJANGO_DEPLOY_CHECK": False,
 }
 # More than a payload at its limit, wrapped in a little JSON: a definition that is too large is read
 # all the same, so that the answer can name the node at fault.
@@ -202,6 +257,7 @@ LOGGING: dict[str, Any] = {
             "callback": lambda record: "/healthz" not in record.getMessage(),
         },
         "secrets": {"()": "executions.masking.SecretFilter"},
+        "addresses": {"()": "executions.masking.AddressFilter"},
     },
     "formatters": {
         "line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
@@ -210,7 +266,7 @@ LOGGING: dict[str, Any] = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["secrets"],
+            "filters": ["secrets", "addresses"],
         },
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
@@ -218,6 +274,9 @@ LOGGING: dict[str, Any] = {
         # One line per message is noise: messages are wake-ups, not work.
         "django-q": {"level": env.text("FLOWMAESTRO_Q2_LOG_LEVEL", "WARNING", choices=_levels)},
         "django.request": {"filters": ["not_health"]},
+        # Nothing goes past the one handler, whose filters take secrets out of lines.
+        "django": {"handlers": [], "level": "INFO"},
+        "django.server": {"handlers": [], "propagate": True},
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
     },

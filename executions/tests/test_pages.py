@@ -10,7 +10,7 @@ from django.conf import settings as project
 from django.test import Client
 
 from executions import examples, runs, workflow_runs
-from executions.models import Run
+from executions.models import AuditEntry, Run
 from executions.registry import task
 from executions.tests.bodies import ONCE
 from executions.tests.conftest import until_status
@@ -164,6 +164,8 @@ def test_a_review_is_shown_refused_with_a_reason_and_then_taken(ada, executor):
     taken = ada.post(f"/runs/{run_id}/answer", {"token_id": token, "response": "3"})
     assert (taken.status_code, taken.url) == (302, f"/runs/{run_id}/")
     assert until_status(run_id, "COMPLETED").output["outputs"] == {"count": 3}
+
+    assert AuditEntry.objects.get(action="token.complete").actor == "ada"
 
     late = ada.post(f"/runs/{run_id}/answer", {"token_id": token, "response": "3"}, follow=True)
     assert "a token has one outcome" in late.content.decode()

@@ -31,7 +31,7 @@ def test_keys_are_listed_without_their_hash(admin_client, key):
 def test_a_key_can_be_revoked_and_nothing_else(admin_client, key):
     assert admin_client.get(f"{KEYS}add/").status_code == 403
     assert admin_client.post(f"{KEYS}{key.pk}/delete/", {"post": "yes"}).status_code == 403
-    admin_client.post(KEYS, {"action": "revoke", "_selected_action": [key.pk]})
+    admin_client.post(f"{KEYS}act/revoke/?id={key.pk}", {"reason": "Leaked."})
     key.refresh_from_db()
     assert key.revoked_at is not None
 
@@ -39,7 +39,7 @@ def test_a_key_can_be_revoked_and_nothing_else(admin_client, key):
 def test_staff_without_the_permission_cannot_revoke(client, key):
     staff = get_user_model().objects.create_user("staff", is_staff=True)
     client.force_login(staff)
-    client.post(KEYS, {"action": "revoke", "_selected_action": [key.pk]})
+    client.post(f"{KEYS}act/revoke/?id={key.pk}", {"reason": "Leaked."})
     key.refresh_from_db()
     assert key.revoked_at is None
 
