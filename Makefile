@@ -37,7 +37,7 @@ bench: $(DEV_STAMP) ## Measure ours beside its peers; ONLY=W2 and JSON=FILE
 
 proofs: export PROOFS := full
 proofs: $(DEV_STAMP) ## The suite's proofs at full size: an hour or so; ARGS="-k name" selects
-	@$(BIN)/python -m pytest executions/tests/test_state_machine.py executions/tests/test_pairs.py executions/tests/test_token_race.py executions/tests/test_crash_points.py executions/tests/test_unknown_commits.py executions/tests/hostile executions/tests/test_long_loops.py triggers/tests/schedules/test_ticks.py triggers/tests/schedules/test_cluster.py $(ARGS)
+	@$(BIN)/python -m pytest executions/tests/test_state_machine.py executions/tests/test_pairs.py executions/tests/test_token_race.py executions/tests/test_crash_points.py executions/tests/test_unknown_commits.py executions/tests/hostile executions/tests/test_long_loops.py triggers/tests/schedules/test_ticks.py triggers/tests/schedules/test_cluster.py flowmaestro/tests/test_conformance.py $(ARGS)
 
 chaos: $(DEV_STAMP) ## Kill everything under 2,000 runs; SEED=, RUNS=, SECONDS=, JSON=FILE
 	@$(BIN)/python -m proofs chaos $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))

@@ -76,8 +76,10 @@ def visible(caller: Caller) -> QuerySet[Workflow]:
 def page(
     caller: Caller, *, search: str | None = None, limit: int, offset: int = 0
 ) -> tuple[list[Workflow], int]:
-    """Some workflows, the last changed first, and how many there are; `search` is a part of the
-    name or the description."""
+    """Some workflows, the last changed first, and how many there are.
+
+    `search` is a part of the name or the description.
+    """
     found = visible(caller)
     if search:
         found = found.filter(Q(name__icontains=search) | Q(description__icontains=search))

@@ -26,7 +26,7 @@ from flowmaestro.tests.stock import Good, Stock, routes
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
-# takes: the scope; `admin+` is for who sees all workspaces, `key` for keys only, `-` for anybody.
+# takes: the scope; `admin+` is for who sees all workspaces, `key` for any key, `-` for anybody.
 # others: what who may everything in another workspace is answered; `own` is their own, and with
 # `!` who sees all workspaces is answered so, too: what it is about is looked for in their own.
 # token: the scope of a public token that is let through.
@@ -164,8 +164,8 @@ class Rule:
 
     @property
     def scope(self) -> Scope | None:
-        """The scope that a key must have; none for what anybody may do."""
-        name = {"admin+": "admin", "key": "read", "-": ""}.get(self.takes, self.takes)
+        """The scope that a key must have; none for what any may do."""
+        name = {"admin+": "admin", "key": "", "-": ""}.get(self.takes, self.takes)
         return Scope(name) if name else None
 
     @property
@@ -186,7 +186,7 @@ def of_scopes(*scopes: Scope) -> Expected:
     """What a key of the workspace with these scopes is answered."""
 
     def expected(rule: Rule) -> Any:
-        if rule.is_open:
+        if rule.scope is None:
             return OK
         return OK if rule.scope in scopes and rule.takes != "admin+" else 403
 
