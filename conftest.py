@@ -47,6 +47,8 @@ class QuickHasher(PBKDF2PasswordHasher):
 
 
 settings.PASSWORD_HASHERS = [f"{__name__}.QuickHasher", *settings.PASSWORD_HASHERS]
+# Else each client of a test looks through every static file.
+settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -240,12 +240,13 @@ def test_a_wait_that_the_code_gave_up_is_no_lost_wake(executor):
 
     run = until_status(loser.trigger().id, "WAITING")
     runs.signal(run.id, "go")
-    tokens.complete(WaitToken.objects.get(run_id=run.id).id)
 
     def waits_again() -> bool:
         found = runs.retrieve(run.id)
         return found.status == "WAITING" and found.steps.filter(key="signal:end#1").exists()
 
+    eventually(waits_again)
+    tokens.complete(WaitToken.objects.get(run_id=run.id).id)
     eventually(waits_again)
     execute(
         "UPDATE executions_runevent SET at = at - interval '1 minute' WHERE run_id = %s", run.id

@@ -44,7 +44,8 @@ def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) 
                 "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables "
                 "WHERE schemaname = current_schema() AND tablename LIKE 'executions\\_%'"
             )
-            cursor.execute(f"TRUNCATE {cursor.fetchone()[0]}")
+            # Tables of higher apps refer to some of them.
+            cursor.execute(f"TRUNCATE {cursor.fetchone()[0]} CASCADE")
         connection.close()
 
 

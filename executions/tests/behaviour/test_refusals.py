@@ -41,7 +41,7 @@ BAD = {
     "1-mb-template": (
         flow({"a": ("templateOutput", {"template": "{{x}} " * 170_000})}), "TOO_LARGE", "a", "move",
     ),
-    "deep-config": (flow({"ok": "noop", "a": ("noop", deep(500))}), "TOO_DEEP", "a", "flatten"),
+    "deep-config": (flow({"ok": "noop", "a": ("noop", deep(150))}), "TOO_DEEP", "a", "flatten"),
     "just-too-deep": (flow({"a": ("noop", deep(58))}), "TOO_DEEP", "a", "flatten"),
     "no-node": (flow({}), "NO_NODES", None, "add"),
     "no-type": ({"nodes": {"a": {"config": {}}}, "edges": []}, "INVALID_NODE", "a", "choose"),
