@@ -8,15 +8,16 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from executions import comparison, run_logs, runs, workflow_runs
+from executions import runs, workflow_runs
 from executions.access import Caller, Scope
 from executions.api.base import ApiView, read, success
 from executions.api.schema import enveloped, listed
 from executions.api.serializers import executions as shapes
 from executions.errors import Invalid
+from executions.inspection import comparison, run_logs
+from executions.inspection.run_logs import Level
 from executions.models import RunEvent
 from executions.rules.statuses import RunStatus
-from executions.run_logs import Level
 from executions.workflow_runs import Filters
 
 Json = Any

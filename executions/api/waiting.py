@@ -16,8 +16,8 @@ from rest_framework.response import Response
 
 from executions import runs, workflow_runs
 from executions.api.base import ApiView
+from executions.inspection.run_ends import watch
 from executions.models import Run
-from executions.run_ends import watch
 
 Json = Any
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from executions import comparison, runs
+from executions import runs
 from executions.builtin.user_input import user_input
+from executions.inspection import comparison
 from executions.models import AuditEntry, Run, WaitToken
 from executions.registry import task
 from executions.rules.retry import Retry

@@ -14,10 +14,11 @@ from django.conf import settings
 from django.db import connection
 from django.utils.module_loading import import_string
 
-from executions import run_ends, runs, tokens
+from executions import runs, tokens
 from executions.api.serializers import workflows
+from executions.inspection import run_ends
+from executions.inspection.run_ends import watch
 from executions.models import IdempotencyKey, Run
-from executions.run_ends import watch
 from executions.tests.callers import Caller
 from executions.tests.conftest import eventually, until_status
 from executions.tests.flows import flow

@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from executions import runs
+from executions.inspection.run_logs import Level, level_of, sentence
 from executions.models import Run, RunEvent
 from executions.rules.ids import new_id
-from executions.run_logs import Level, level_of, sentence
 from executions.tests.callers import Caller
 from executions.tests.conftest import until_status
 from executions.tests.flows import flow

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from executions import runs
-from executions.comparison import RunFacts, StepFacts, compare, laid_side_by_side
+from executions.inspection.comparison import RunFacts, StepFacts, compare, laid_side_by_side
 from executions.models import Step
 from executions.registry import task
 from executions.rules.retry import NO_RETRY

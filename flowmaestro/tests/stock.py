@@ -17,13 +17,13 @@ from executions import (
     batches,
     connections,
     parcels,
-    run_traces,
     runs,
     tokens,
     workflow_edits,
     workflow_runs,
     workspaces,
 )
+from executions.inspection import run_traces
 from executions.intake import Ask
 from executions.models import Run, RunData, RunEvent, Step, WaitToken
 from executions.rules.ids import new_id

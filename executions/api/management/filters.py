@@ -14,8 +14,8 @@ from executions.api.management.base import moment_of, whole
 from executions.api.management.cursors import Place, place_of
 from executions.api.management.options import queue_name
 from executions.errors import Invalid
+from executions.inspection.run_lists import DEFAULT_SIZE, MAX_SIZE, Filters
 from executions.rules import durations
-from executions.run_lists import DEFAULT_SIZE, MAX_SIZE, Filters
 
 _NOT_HERE: Final[dict[str, str]] = {
     "filter[version]": "runs here have no version",

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from executions import run_details, run_lists, run_metadata, run_tags, runs
+from executions import run_metadata, run_tags, runs
 from executions.access import Scope
 from executions.api.management import filters, operations, options, shapes
 from executions.api.management.base import (
@@ -20,6 +20,7 @@ from executions.api.management.base import (
     only,
 )
 from executions.errors import Conflict, Invalid, NotFound
+from executions.inspection import run_details, run_lists
 from executions.models import Run
 from executions.parcels import SUPERJSON, parse
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from executions import run_sources
 from executions.api.management.base import iso, some
 from executions.errors import Invalid
+from executions.inspection import run_sources
+from executions.inspection.run_details import Details
 from executions.models import Run
 from executions.rules.statuses import FINAL, RunStatus
 from executions.rules.values import encode
-from executions.run_details import Details
 
 Json = Any
 

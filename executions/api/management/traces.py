@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from executions import run_traces, runs
+from executions import runs
 from executions.access import Scope
 from executions.api.management.base import iso, some, whole
 from executions.api.management.runs import RunView
 from executions.api.management.shapes import status_of
 from executions.errors import Invalid
-from executions.run_traces import MAX_SPANS
+from executions.inspection import run_traces
+from executions.inspection.run_traces import MAX_SPANS
 
 Json = Any
 _NANOSECONDS = 1_000_000_000

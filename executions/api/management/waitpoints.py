@@ -11,7 +11,7 @@ from django.http import QueryDict
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from executions import callback_secrets, callbacks, public_access, reviews, token_lists, tokens
+from executions import callback_secrets, callbacks, public_access, reviews, tokens
 from executions.access import Scope
 from executions.api.base import ApiView
 from executions.api.management.base import (
@@ -26,12 +26,13 @@ from executions.api.management.base import (
     whole,
 )
 from executions.errors import Invalid, NotFound, TooLarge
+from executions.inspection import token_lists
+from executions.inspection.token_lists import DEFAULT_SIZE, MAX_SIZE, Filters
 from executions.models import WaitToken
 from executions.rules import durations
 from executions.rules.ids import has_prefix
 from executions.rules.statuses import TokenStatus
 from executions.rules.values import encode
-from executions.token_lists import DEFAULT_SIZE, MAX_SIZE, Filters
 
 Json = Any
 

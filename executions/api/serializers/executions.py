@@ -9,9 +9,9 @@ from rest_framework import serializers
 from executions import workflow_runs
 from executions.api.schema import AnyObject, Anything
 from executions.api.serializers.common import Moment, PartQuery, Word
+from executions.inspection.run_logs import Level
 from executions.models import Run
 from executions.rules.statuses import RunStatus
-from executions.run_logs import Level
 
 EVENTS_LIMIT = 1000
 STATUSES = list(RunStatus)

@@ -7,9 +7,9 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from executions import comparison
-from executions.comparison import Comparison, Pair, RunFacts, StepFacts
 from executions.console import ServiceCommand
+from executions.inspection import comparison
+from executions.inspection.comparison import Comparison, Pair, RunFacts, StepFacts
 from executions.rules.values import Json
 
 _SHOWN = 60

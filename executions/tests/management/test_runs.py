@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from executions import run_sources, runs
+from executions import runs
+from executions.inspection import run_sources
 from executions.models import AuditEntry, Run, RunEvent
 from executions.registry import task
 from executions.tests.conftest import until_status

@@ -9,14 +9,14 @@ from typing import Any
 from django.db import connection
 from django.db.models import QuerySet
 
-from executions import run_sources
 from executions.access import Caller
 from executions.engine import db
 from executions.errors import NotFound
+from executions.inspection import run_sources
+from executions.inspection.run_lists import with_updated_at
 from executions.models import Run
 from executions.planned import Seen
 from executions.rules.ids import has_prefix
-from executions.run_lists import with_updated_at
 
 Json = Any
 MAX_CHILDREN = 1000
