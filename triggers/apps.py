@@ -18,12 +18,13 @@ class TriggersConfig(AppConfig):
             permissions,
             tidying,
         )
-        from triggers.schedules import doctor, ticks
+        from triggers.schedules import doctor, sources, ticks
         from triggers.webhooks import sealing
 
         roles.register(self, permissions.ROLES)
         duties.register(ticks.DUTY)
         doctor.register()
+        sources.register()
         duties.register(tidying.duty())
         tidying.register_with_prune()
         connections.also_sealed("webhooks", sealing.rewrap)

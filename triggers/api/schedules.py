@@ -25,8 +25,7 @@ from executions.rules.values import plain_text
 from triggers import schedules
 from triggers.api import schedule_shapes as shapes
 from triggers.models import Schedule
-from triggers.rules import specs
-from triggers.schedules import store
+from triggers.schedules import sources, store
 
 Json = Any
 _OPTIONS = ("task", "cron", "timezone", "externalId", "window")
@@ -183,11 +182,7 @@ def shape(schedule: Schedule) -> dict[str, Json]:
         "active": schedule.is_active,
         "deduplicationKey": schedule.deduplication_key,
         "externalId": schedule.external_id,
-        "generator": {
-            "type": "CRON",
-            "expression": schedule.expression,
-            "description": specs.describe(schedule.expression),
-        },
+        "generator": sources.generator_of(schedule),
         "timezone": schedule.timezone,
         "nextRun": None if following is None else iso(following),
         "nextRunEffectiveAt": None if effective is None else iso(effective),

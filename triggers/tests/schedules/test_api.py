@@ -218,3 +218,16 @@ def test_staff_see_declared_schedules_and_pause_them_only(transactional_db):
     assert staff.post(f"{path}/deactivate").json()["active"] is False
     declarations.sync()
     assert staff.get(path).json()["active"] is False
+
+
+def test_a_run_tells_which_schedule_started_it(ada):
+    given = {**EVERY_DAY, "externalId": "user_7"}
+    schedule = ada.post("v1/schedules", given).json()
+    run_id = schedules.run_now(schedule["id"]).run
+    found = ada.get(f"v3/runs/{run_id}").json()
+    assert found["schedule"] == {
+        "id": schedule["id"], "externalId": "user_7", "deduplicationKey": "daily",
+        "generator": schedule["generator"],
+    }  # fmt: skip
+    listed = ada.get("v1/runs", **{"filter[schedule]": schedule["id"]}).json()["data"]
+    assert [run["id"] for run in listed] == [run_id]
