@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from django.db.models import Model, Q, QuerySet
@@ -61,6 +61,13 @@ class Caller:
             raise ScopeMissing(
                 f"This takes the scope {scope.value!r}, which {self.name} does not have here."
             )
+
+    def within(self, workspace_id: str) -> Caller:
+        """The caller in a workspace, and in no other. Raises NotFound for one of others."""
+        if workspace_id != self.workspace_id and not self.sees_all:
+            raise NotFound(f"There is no workspace {workspace_id!r}.", field="workspace")
+        place = workspaces.retrieve(workspace_id).id
+        return replace(self, workspace_id=place, sees_all=False)
 
     def visible(self, rows: QuerySet[M], *, shared: bool = False) -> QuerySet[M]:
         """The rows of the caller's workspace; `shared`: and those that belong to none."""

@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from django.db.models.functions import Now
 
 from executions import audit, nodes, workflows
 from executions.access import Caller
+from executions.audit import Actor
 from executions.errors import Conflict, Invalid, NotFound
 from executions.examples import Example
 from executions.models import Workflow, WorkflowVersion
@@ -231,15 +233,27 @@ def revert(
 def delete(caller: Caller, workflow_id: str, *, reason: str | None = None) -> None:
     """Takes a workflow out of use. Its versions stay, for the runs of it that there are.
 
-    Raises NotFound, or Conflict when it is shared.
+    What starts it is switched off. Raises NotFound, or Conflict when it is shared.
     """
     reason = audit.check_reason(reason)
     with transaction.atomic():
         row, newest = _locked(caller, workflow_id)
         row.deleted_at = Now()
         row.save(update_fields=("deleted_at",))
+        for follow in _followers:
+            follow(row.id, caller.actor)
         before = {**_shown(row), "version": newest.number}
         audit.record(caller.actor, "workflow.delete", row.id, reason=reason, before=before)
+
+
+Follow = Callable[[str, Actor], None]
+_followers: list[Follow] = []
+
+
+def when_deleted(follow: Follow) -> None:
+    """Has higher apps see to what hangs on a deleted workflow, in the same transaction."""
+    if follow not in _followers:
+        _followers.append(follow)
 
 
 # ---- parts --------------------------------------------------------------------------------------

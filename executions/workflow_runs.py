@@ -154,6 +154,8 @@ def recent(
     if filters is not None:
         found = _of_filters(found, filters)
     if after is not None:
+        if not has_prefix(after, "run"):
+            raise Invalid(f"after is the `next` of the part before, not {after!r}.", field="after")
         found = found.filter(id__lt=after)
     return list(_briefly(found).order_by("-id")[:limit])
 

@@ -39,8 +39,8 @@ class ApiKeyAdmin(ActingAdmin):
         ),
     )  # fmt: skip
     list_display = (
-        "id", "name", "prefix", "user", "workspace", "scopes", "created_at", "last_used_at",
-        "revoked_at",
+        "id", "name", "prefix", "user", "workspace", "all_workspaces", "scopes",
+        "created_at", "last_used_at", "revoked_at",
     )  # fmt: skip
     list_select_related = ("user", "workspace")
     search_fields = ("name__icontains", "prefix__startswith")

@@ -256,6 +256,11 @@ LOGGING: dict[str, Any] = {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: "/healthz" not in record.getMessage(),
         },
+        # Whoever is refused for coming too often must not fill the log as well.
+        "not_refused": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", None) != 429,
+        },
         "secrets": {"()": "executions.masking.SecretFilter"},
         "addresses": {"()": "executions.masking.AddressFilter"},
     },
@@ -273,7 +278,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         # One line per message is noise: messages are wake-ups, not work.
         "django-q": {"level": env.text("FLOWMAESTRO_Q2_LOG_LEVEL", "WARNING", choices=_levels)},
-        "django.request": {"filters": ["not_health"]},
+        "django.request": {"filters": ["not_health", "not_refused"]},
         # Nothing goes past the one handler, whose filters take secrets out of lines.
         "django": {"handlers": [], "level": "INFO"},
         "django.server": {"handlers": [], "propagate": True},

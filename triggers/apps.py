@@ -12,11 +12,12 @@ class TriggersConfig(AppConfig):
 
     def ready(self) -> None:
         """Adds what the engine does for this app."""
-        from executions import connections, duties, roles
+        from executions import connections, duties, roles, workflow_edits
         from triggers import (
             checks,  # noqa: F401
             permissions,
             tidying,
+            triggers,
         )
         from triggers.schedules import doctor, sources, ticks
         from triggers.webhooks import sealing
@@ -27,4 +28,5 @@ class TriggersConfig(AppConfig):
         sources.register()
         duties.register(tidying.duty())
         tidying.register_with_prune()
+        workflow_edits.when_deleted(triggers.disable_those_of)
         connections.also_sealed("webhooks", sealing.rewrap)

@@ -126,7 +126,7 @@ def enable(
     reference: str, *, workspace: Where = ANYONE, reason: str | None = None,
     actor: Actor | None = None,
 ) -> Trigger:  # fmt: skip
-    """Switches a trigger on; one that is on stays so."""
+    """Switches a trigger on; one that is on stays so. Raises NotFound without its workflow."""
     return _switch(reference, workspace, True, reason, actor)
 
 
@@ -136,6 +136,21 @@ def disable(
 ) -> Trigger:  # fmt: skip
     """Switches a trigger off: what comes in is refused, and its schedule is paused."""
     return _switch(reference, workspace, False, reason, actor)
+
+
+def disable_those_of(workflow_id: str, actor: Actor) -> None:
+    """Switches off whatever starts a workflow, since that was deleted."""
+    reason = "Its workflow was deleted."
+    with transaction.atomic():
+        live = Trigger.objects.filter(workflow=workflow_id, enabled=True, deleted_at=None)
+        rows = list(live.select_for_update().order_by("id"))
+        before = [public(row) for row in rows]
+        for row in rows:
+            row.enabled = False
+            _save(row, _config(row.type, row.config))
+        # Last, for the log has one lock for all.
+        for row, was in zip(rows, before, strict=True):
+            _note(actor, "disable", row, reason, before=was)
 
 
 def delete(
@@ -331,6 +346,8 @@ def _switch(
     with transaction.atomic():
         row = _locked(reference, workspace)
         if row.enabled != enabled:
+            if enabled:
+                _workflow(row.workflow_id, row.workspace_id)
             before = public(row)
             row.enabled = enabled
             _save(row, _config(row.type, row.config))

@@ -73,13 +73,15 @@ class ApiView(MeasuredView):
 def caller_of(request: Request) -> Caller | None:
     """Who sends a request: the key or public token, or the signed-in user; None for nobody.
 
-    A signed-in user may name the workspace with a header. Raises NotFound for one of others.
+    A header may name the workspace: for a signed-in user any that they are in, for a key its own,
+    for one for all workspaces any. Raises NotFound for another.
     """
+    named = request.headers.get(WORKSPACE_HEADER)
     if isinstance(request.auth, Caller):
-        return request.auth
+        return request.auth if named is None else request.auth.within(named)
     if not request.user.is_authenticated:
         return None
-    return access.of_user(request.user, request.headers.get(WORKSPACE_HEADER))
+    return access.of_user(request.user, named)
 
 
 def read(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:

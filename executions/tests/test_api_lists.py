@@ -192,3 +192,8 @@ def test_a_run_of_somebody_else_tells_nothing(ada):
     for what in ("nodes", "steps", "logs", "events"):
         for path in (run_id, "run_0"):
             assert ada.get(f"executions/{path}/{what}").status_code == 404
+
+
+def test_a_cursor_that_is_none_is_refused(ada):
+    answer = ada.get("executions", after="zzz")
+    assert (answer.status_code, answer.json()["details"]["field"]) == (400, "after")

@@ -109,6 +109,18 @@ def test_a_user_may_in_a_workspace_what_their_role_says():
     assert (boss.sees_all, boss.scopes) == (False, EVERY_SCOPE)
 
 
+def test_a_key_acts_in_its_own_workspace_and_one_for_all_in_any():
+    ada = access.of_user(person("ada"))
+    other = workspaces.personal(person("bob").pk).id
+    assert ada.within(str(ada.workspace_id)).workspace_id == ada.workspace_id
+    with pytest.raises(NotFound):
+        ada.within(other)
+    narrowed = access.of_user(person("boss", is_staff=True)).within(other)
+    assert (narrowed.workspace_id, narrowed.sees_all) == (other, False)
+    with pytest.raises(NotFound):
+        access.of_user(person("chief", is_staff=True)).within("workspace_nope")
+
+
 def test_scopes_are_read_by_name():
     assert scopes.parse(["read", "cancel"]) == {Scope.READ, Scope.CANCEL}
     assert scopes.parse(["*"]) == EVERY_SCOPE

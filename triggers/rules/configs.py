@@ -201,7 +201,7 @@ def _read(kind: type[_Config], config: Mapping[str, Json], name: str) -> _Config
         if first["type"] == "extra_forbidden":
             known = ", ".join(to_camel(field) for field in kind.model_fields)
             raise Invalid(
-                f"{where} is unknown; a {name} trigger has {known}.", field=where
+                f"{where} is unknown; a trigger of type {name} has {known}.", field=where
             ) from error
         said = first["msg"].removeprefix("Value error, ")
         raise Invalid(f"{where}: {said}.", field=where) from error

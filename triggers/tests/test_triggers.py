@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from executions import connections
+from executions import access, connections, workflow_edits
 from executions.audit import Actor
 from executions.connections import ANYONE
 from executions.connections.envelope import KeyMissing
 from executions.errors import Conflict, Invalid, NotFound
 from executions.models import AuditEntry, Run
 from triggers import firing, triggers
-from triggers.models import Firing, Trigger
+from triggers.models import Firing, Schedule, Trigger
 from triggers.tests.senders import event_trigger, inputs_of, send, someone, stored, webhook
 from triggers.tidying import Tidying
 from triggers.triggers import TriggerDisabled
@@ -396,3 +396,24 @@ def test_firings_are_added_up_and_the_count_stays_the_same():
     assert now.last_error_at is not None
     firing.note(first.id, run="run_3")
     assert triggers.retrieve(first.id, workspace=None).fired == 6
+
+
+def test_a_deleted_workflow_switches_off_whatever_starts_it():
+    someone_ = someone("ada")
+    caller = access.of_user(someone_)
+    workflow = stored("gone", owner=someone_.pk)
+    of = {"workflow": workflow, "owner": someone_.pk}
+    rows = [
+        make("event", {"eventType": "paid"}, **of),
+        make("schedule", {"cronExpression": "* * * * *"}, **of),
+        make("webhook", **of),
+    ]
+    other = make()
+    workflow_edits.delete(caller, workflow)
+    live = Trigger.objects.filter(enabled=True)
+    assert [row.pk for row in live] == [other.pk]
+    assert not Schedule.objects.get(external_id=rows[1].pk).is_active
+    assert AuditEntry.objects.filter(action="trigger.disable", actor="ada").count() == len(rows)
+    assert send(rows[2], {}).status_code == 403
+    with pytest.raises(NotFound, match="no workflow"):
+        triggers.enable(rows[0].pk)
