@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -149,6 +149,8 @@ def trigger_all(
         )  # fmt: skip
         if not is_cached:
             items = [Item(index=index, ask=ask) for index, ask in enumerate(asks)]
+            # All portions are one transaction: their keys are claimed in one order, too.
+            items.sort(key=_lock_order)
             for start in range(0, len(items), _PORTION):
                 _add(batch, items[start : start + _PORTION], is_strict=True)
             batch.refresh_from_db(fields=["sealed_at"])
@@ -205,7 +207,7 @@ class _Portion:
 
     def start(self, items: Sequence[Item]) -> list[BatchItem]:
         """The rows of the items, whose runs are written."""
-        for item in items:
+        for item in sorted(items, key=_lock_order):
             row = BatchItem(batch=self._batch, index=item.index, task=item.ask.task)
             try:
                 self._prepare(row, item.ask)
@@ -250,6 +252,15 @@ class _Portion:
             wanted = Wanted(task=ask.task, key=key, run_id=row.run_id, seconds=seconds)
             self._wanted.setdefault(wanted.name, wanted)
             self._keyed.append((row, wanted.name))
+
+
+def _lock_order(item: Item) -> tuple[int, str, str]:
+    """Bursts, then keys, by code points as `idempotency.claim` has them; the rest as it came."""
+    burst = item.ask.options.get("debounce")
+    key = item.ask.options.get("idempotency_key")
+    if isinstance(burst, Mapping):
+        return 0, item.ask.task, str(burst.get("key"))
+    return (1, item.ask.task, key) if isinstance(key, str) else (2, "", "")
 
 
 def _of_item(index: int, error: FlowMaestroError) -> FlowMaestroError:

@@ -14,6 +14,7 @@ from executions import callback_secrets, reviews, tokens
 from executions.audit import Actor
 from executions.errors import Invalid, NotFound
 from executions.models import WaitToken
+from executions.rules import json_depth
 from executions.rules.ids import has_prefix
 from executions.rules.statuses import TokenStatus
 
@@ -56,11 +57,13 @@ def _token(token_id: str, secret: str) -> WaitToken:
 
 def _value(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_refuse)
+        value = json.loads(body, parse_constant=_refuse)
     except ValueError:
         return {}
     except RecursionError as error:
         raise Invalid("The JSON is nested too deeply; flatten it.") from error
+    json_depth.check(body, value)
+    return value
 
 
 def _refuse(name: str) -> None:

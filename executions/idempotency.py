@@ -35,7 +35,7 @@ _CLAIM = """
 INSERT INTO executions_idempotencykey AS k (task, scope, key, run_id, expires_at)
 SELECT x.task, %s, x.key, x.run_id, flowmaestro_now() + make_interval(secs => x.seconds)
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::float8[]) AS x(task, key, run_id, seconds)
-ORDER BY x.task, x.key
+ORDER BY x.task COLLATE "C", x.key COLLATE "C"
 ON CONFLICT (task, scope, key) DO UPDATE
   SET run_id = excluded.run_id, expires_at = excluded.expires_at
   WHERE k.expires_at <= flowmaestro_now()

@@ -17,7 +17,7 @@ from django.db.models.expressions import CombinedExpression
 
 from executions.errors import Conflict, Invalid, NotFound, TooLarge
 from executions.models import Parcel
-from executions.rules import superjson
+from executions.rules import json_depth, superjson
 from executions.rules.ids import has_prefix, new_id
 from executions.rules.values import Json
 
@@ -93,9 +93,11 @@ def parse(text: str, kind: str, *, field: str) -> Json:
         return text
     if kind == JSON:
         try:
-            return json.loads(text)
+            value = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise Invalid(f"{field} is not JSON: {error}.", field=field) from error
+        json_depth.check(text.encode("utf-8", "replace"), value, field=field)
+        return value
     known = ", ".join((JSON, SUPERJSON, PLAIN, STORED))
     raise Invalid(f"{field}Type is one of {known}, not {kind!r}.", field=f"{field}Type")
 

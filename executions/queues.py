@@ -65,18 +65,18 @@ def state_of(name: str, runs: QuerySet[Run]) -> QueueState:
 
     Raises NotFound for one that no code declares, no task or run uses and nobody has touched.
     """
-    (state,) = _states([_known(name)], runs.filter(queue=name))
+    (state,) = _states([_known(name, runs)], runs.filter(queue=name))
     return state
 
 
-def _known(name: str) -> Queue:
+def _known(name: str, runs: QuerySet[Run]) -> Queue:
     plain_text(name, field="queue", limit=128)
     queue = Queue.objects.filter(pk=name).first()
     if queue is not None:
         return queue
     if any(entry.queue == name for entry in registry.all_tasks()):
         return Queue(name=name)
-    if Run.objects.filter(queue=name).exists():
+    if runs.filter(queue=name).exists():
         return Queue(name=name)
     return retrieve(name)
 
@@ -135,7 +135,7 @@ def set_paused(
     name: str, is_paused: bool, *, reason: str | None = None, actor: Actor | None = None
 ) -> Queue:
     """Pauses or resumes the queue, unless it is so already. Raises NotFound for an unknown one."""
-    _known(name)
+    _known(name, Run.objects.all())
     with _locked(name) as (queue, _):
         if (queue.paused_at is not None) == is_paused:
             return queue

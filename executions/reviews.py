@@ -105,7 +105,7 @@ def submit_input(
     `answer` does.
     """
     run = runs.retrieve(run_id)
-    token = tokens.retrieve(token_id)
+    token = _token(run, token_id)
     asking = run if token.run_id == run.id else _below(run, token)
     for review in open_reviews(asking):
         if review.token_id == token_id:
@@ -130,6 +130,14 @@ def complete_token(
                 response = unpacked(output, str(review.form.get("inputType") or "text"))
                 return _answer(review, response, reason=reason, actor=actor)
     return tokens.complete(token_id, output, reason=reason, actor=actor)
+
+
+def _token(run: Run, token_id: str) -> WaitToken:
+    """The token. One that nobody has is refused as one of another run is."""
+    try:
+        return tokens.retrieve(token_id)
+    except NotFound:
+        raise NotFound(f"Run {run.id} has no wait token {token_id!r}.", field="tokenId") from None
 
 
 def _below(run: Run, token: WaitToken) -> Run:
@@ -165,7 +173,7 @@ def _find(run: Run, token_id: str | None) -> Review:
     for review in reviews:
         if review.token_id == token_id:
             return review
-    token = tokens.retrieve(token_id)
+    token = _token(run, token_id)
     if token.run_id != run.id:
         raise NotFound(f"Run {run.id} has no wait token {token_id!r}.", field="tokenId")
     if token.status != TokenStatus.WAITING:

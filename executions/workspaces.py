@@ -133,6 +133,10 @@ def _locked(workspace_id: str) -> Workspace:
 
 
 def _keep_an_admin(workspace: Workspace, *, without: int) -> None:
+    if workspace.personal_of_id == without:
+        raise Conflict(
+            f"{workspace.name!r} is that member's own workspace; they stay its admin.", field="role"
+        )
     admins = workspace.memberships.filter(role=Role.ADMIN)
     if admins.filter(user=without).exists() and not admins.exclude(user=without).exists():
         raise Conflict(

@@ -12,6 +12,9 @@ django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
 
+from flowmaestro import body_limits  # noqa: E402
 from flowmaestro.serving import Handler  # noqa: E402
+
+body_limits.install()
 
 application = ProtocolTypeRouter({"http": Handler(settings.FLOWMAESTRO.WEB_THREADS)})

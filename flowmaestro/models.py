@@ -124,13 +124,14 @@ class ApiKey(models.Model):
         role: str | None = getattr(self, "role")  # noqa: B009 - an annotation
         if role is None and not is_staff:
             return None
-        held = EVERY_SCOPE if role is None or self.all_workspaces else SCOPES_OF[Role(role)]
+        sees_all = self.all_workspaces and is_staff
+        held = EVERY_SCOPE if role is None or sees_all else SCOPES_OF[Role(role)]
         return Caller(
             name=f"{user}, key {self.name!r}",
             user_id=user.pk,
             workspace_id=self.workspace_id,
             scopes=parse(self.scopes) & held,
-            sees_all=self.all_workspaces and is_staff,
+            sees_all=sees_all,
             key_id=self.pk,
         )
 

@@ -33,8 +33,10 @@ class Pending(Response):
 
     def show(self, run: Run) -> None:
         """Makes the answer say how the run stands."""
-        self.status_code = 200 if run.is_final else 202
-        data = workflow_runs.outcome(run) if run.is_final else _started(run)
+        # Who does not wait is told the same, however quick the run is.
+        has_ended = run.is_final and self.seconds > 0
+        self.status_code = 200 if has_ended else 202
+        data = workflow_runs.outcome(run) if has_ended else _started(run)
         self.data = {"success": True, "data": data}
 
 

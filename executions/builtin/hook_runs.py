@@ -8,9 +8,9 @@ from typing import Any
 from executions import hooks
 from executions.engine.around import CANCEL_HOOK_KEY
 from executions.engine.context import Context
-from executions.errors import Invalid
+from executions.errors import Invalid, NotFound
 from executions.hooks import Hook
-from executions.models import Step
+from executions.models import Run, Step
 from executions.moves import retrieve
 from executions.registry import Task, get_task, task
 from executions.rules.retry import Retry
@@ -28,7 +28,7 @@ async def run_hooks(payload: dict[str, Any], ctx: Context) -> list[str]:
     An async hook may take steps in its own scope; a plain one is a step itself. One that fails
     keeps no other from being called; all that failed are tried again with the next attempt.
     """
-    run = await ctx.read(retrieve, payload["run"])
+    run = await ctx.read(_ended, payload["run"], ctx.run_id)
     # In the middle of a deploy not every worker knows every task.
     await ctx.step("find the task", _find, run.task, retry=_UNTIL_DEPLOYED)
     entry = get_task(run.task)
@@ -63,6 +63,25 @@ async def run_hooks(payload: dict[str, Any], ctx: Context) -> list[str]:
     if failures:
         raise failures[0]
     return called
+
+
+def _ended(run_id: str, own: str) -> Run:
+    """The run whose end started this one, or the one that this is a replay of.
+
+    Raises NotFound for any other: whoever may trigger tasks could have named one of others.
+    """
+    run = retrieve(run_id)
+    origin: str | None = own
+    while origin is not None and origin != run.hook_run:
+        above = Run.objects.filter(pk=origin, workspace=run.workspace_id)
+        origin = above.values_list("forked_from", flat=True).first()
+    if origin is None:
+        raise _NotOurs(f"There is no run {run_id!r}.", field="payload.run")
+    return run
+
+
+class _NotOurs(NotFound):
+    non_retryable = True
 
 
 def _find(task_id: str) -> None:

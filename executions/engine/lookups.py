@@ -77,7 +77,8 @@ class Lookups:
 
         Raises NotFound when there is no such token.
         """
-        if not await self.query(sql.LOAD_TOKENS, ([token],)):
+        home = live.row["workspace_id"]
+        if not await self.query(sql.TOKEN_TO_JOIN, (token, home, home)):
             raise NotFound(f"There is no wait token {token!r}.", field="token")
         live.outbox.batch.extra().token_waits.append(token)
         failpoints.hit("join.before_commit")

@@ -145,6 +145,11 @@ ORDER BY s.run_id, s.seq
 LOAD_TOKENS = """
 SELECT id, status, output FROM executions_waittoken WHERE id = ANY(%s) FOR SHARE
 """
+# A run of no workspace is the installation's own code, which may wait for any.
+TOKEN_TO_JOIN = """
+SELECT id FROM executions_waittoken
+WHERE id = %s AND (%s::text IS NULL OR workspace_id IS NULL OR workspace_id = %s) FOR SHARE
+"""
 LOAD_CHILDREN = """
 SELECT c.parent_id, c.parent_step, c.id, c.status, c.output, c.error
 FROM executions_step s JOIN executions_run c ON c.parent_id = s.run_id AND c.parent_step = s.key

@@ -44,7 +44,11 @@ MAX_REDIRECTS = 3
 MAX_RESPONSE_BYTES = 10_000_000
 MAX_URL = 8_000
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
-_OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "te"})
+# And what a proxy says of a client: workflows may call their own installation, which believes it.
+_OWN_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "te", "forwarded",
+     "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from executions.errors import Invalid
+
 Json = Any
 
 MAX_DEPTH = 200
@@ -14,6 +16,12 @@ MAX_DEPTH = 200
 def may_be_deep(text: bytes, limit: int = MAX_DEPTH) -> bool:
     """Whether the text has enough brackets to be nested that deep: most bodies do not."""
     return text.count(b"[") + text.count(b"{") > limit
+
+
+def check(text: bytes, value: Json, *, field: str | None = None) -> None:
+    """Raises Invalid for a value, read from this text, that has more levels than the limit."""
+    if may_be_deep(text) and is_too_deep(value):
+        raise Invalid(f"The JSON is nested more than {MAX_DEPTH} levels deep.", field=field)
 
 
 def is_too_deep(value: Json, limit: int = MAX_DEPTH) -> bool:

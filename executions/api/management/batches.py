@@ -21,6 +21,7 @@ from executions.batches import Item
 from executions.errors import Invalid, TooLarge
 from executions.intake import Ask
 from executions.models import Batch
+from executions.rules import json_depth
 from executions.rules.values import plain_text
 
 Json = Any
@@ -117,6 +118,7 @@ def _lines(stream: Any) -> Iterator[tuple[int, dict[str, Json], int]]:
             raise Invalid(message, field=f"line {number}") from error
         if not isinstance(found, dict):
             raise Invalid(f"Line {number} is not a JSON object.", field=f"line {number}")
+        json_depth.check(line, found, field=f"line {number}")
         yield number, found, len(line)
 
 

@@ -36,6 +36,9 @@ class Trigger(ManagementView):
             permit=grants.permit_of(self.caller),
         )
         data = {"id": handle.id, "isCached": handle.is_cached}
+        if handle.is_cached and self.caller.grants is not None:
+            # A token for triggering must not open a run that somebody else has started.
+            return Response(data)
         return grants.with_token(self.caller, Response(data), [f"read:runs:{handle.id}"])
 
     def public_access(self, request: Request, **kwargs: Any) -> bool:
