@@ -196,11 +196,6 @@ def _leave(ada, boss):
     ada.user.save()
 
 
-def _show_out(ada, boss):
-    workspaces.set_role(ada.workspace, boss.user.pk, "admin")
-    workspaces.remove_member(ada.workspace, ada.user.pk)
-
-
 def _unseal(ada, boss):
     ApiKey.objects.filter(pk=ada.row.pk).update(sealed=None, wrapped_key=None, sealed_with="")
 
@@ -209,12 +204,24 @@ def _other_master(ada, boss):
     ApiKey.objects.filter(pk=ada.row.pk).update(sealed_with="gone")
 
 
-@pytest.mark.parametrize("end", [_revoke, _leave, _show_out, _unseal, _other_master])
+@pytest.mark.parametrize("end", [_revoke, _leave, _unseal, _other_master])
 def test_what_ends_the_key_ends_its_tokens_at_once(ada, end):
     boss = Caller("boss")
     holder = ada.token("read:runs")
     assert holder.get(RUNS).status_code == 200
     end(ada, boss)
+    answer = holder.get(RUNS)
+    assert (answer.status_code, answer.json()["code"]) == (401, "public_token_invalid")
+
+
+def test_the_tokens_of_a_member_end_with_the_membership(ada):
+    team = workspaces.create("team", owner=ada.user.pk).id
+    eve = Caller("eve")
+    workspaces.set_role(team, eve.user.pk, "member")
+    _, key = ApiKey.issue(eve.user, name="team", scopes=["*"], workspace=team)
+    holder = eve._with(key).token("read:runs")
+    assert holder.get(RUNS).status_code == 200
+    workspaces.remove_member(team, eve.user.pk)
     answer = holder.get(RUNS)
     assert (answer.status_code, answer.json()["code"]) == (401, "public_token_invalid")
 
