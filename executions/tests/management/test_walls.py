@@ -140,3 +140,12 @@ def test_no_door_takes_json_that_is_nested_too_deeply(ada):
     path = address.partition("/api/")[2]
     answer = ada.post(path, deep)
     assert answer.status_code == 400
+
+
+def test_a_token_for_triggering_opens_no_run_that_was_there_before(ada):
+    holder = ada.token("trigger:tasks:managed.echo")
+    body = {"payload": 1, "options": {"idempotencyKey": "known"}}
+    first, again = (holder.post("v1/tasks/managed.echo/trigger", body) for _ in range(2))
+    assert (first.json()["isCached"], again.json()["isCached"]) == (False, True)
+    assert "x-trigger-jwt" in first
+    assert not [name for name in again.headers if name.lower().startswith("x-trigger-jwt")]
